@@ -1,0 +1,179 @@
+"""Every exception of Runwright.
+
+::
+
+    RunwrightError
+    ├── DefinitionError          what the user wrote is wrong                  exit 2
+    │   └── UsageError           a command line or an argument is wrong        exit 2
+    ├── ExecutionError           a task or a run did not succeed               exit 1
+    │   ├── TaskFailed           the body of a task failed; carries a Failure
+    │   ├── TaskTimeout          an attempt took longer than its `timeout`
+    │   └── RunTimeout           a run took longer than its limit              exit 124
+    ├── ConflictError            somebody else holds what is asked for         exit 1
+    │   ├── RunIsActive          another engine drives this run
+    │   └── LeaseLost            this engine's right to the run has passed on
+    ├── StoreError               the durable state can't be read or written    exit 1
+    │   ├── RunNotFound          no run has this id
+    │   ├── AmbiguousRunId       several runs share this prefix
+    │   └── StoreCorrupt         what is stored contradicts itself
+    └── RemoteError              the far end of a connection failed            exit 1
+
+    InternalError                our bug, on purpose outside the tree
+
+A failing task is data (an outcome with a `Failure`), not an exception that crosses an engine;
+`TaskFailed` is how an executor reports it to the engine that called it.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+
+
+class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as plain data, as it is stored and sent between processes.
+
+    Attributes:
+        code: Stable upper-case identifier, for instance ``E_EXIT`` or ``E_TIMEOUT``.
+        message: What went wrong, in one or a few lines, already redacted.
+        exit_code: Exit status of the process, 128 + signal number if a signal ended it.
+        signal: Number of the signal that ended the process.
+        stderr_tail: The end of standard error, at most 4 KiB, already redacted.
+    """
+
+    code: str
+    message: str
+    exit_code: int | None = None
+    signal: int | None = None
+    stderr_tail: str = ""
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One fault in a definition: what, where, and what to do.
+
+    Attributes:
+        message: What is wrong, one sentence without a final full stop.
+        path: Keys from the top of the document to the fault, for instance ``("tasks", "build", "cmd")``.
+        offset: Characters into the string value at `path` where the fault starts, if it lies inside one.
+        suggestion: The next step, for instance ``did you mean "depends_on"?``.
+        file: Name of the file as the user gave it; empty until the reader of the file fills it in.
+        line: From 1; 0 while unknown.
+        column: From 1, in characters; 0 while unknown.
+        source_line: The offending line, without its end; empty while unknown.
+    """
+
+    message: str
+    path: tuple[str | int, ...] = ()
+    offset: int | None = None
+    suggestion: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    source_line: str = ""
+
+
+class RunwrightError(Exception):
+    """Base of every error a caller may want to catch."""
+
+    exit_status: ClassVar[int] = 1
+    code: ClassVar[str] = "E_RUNWRIGHT"
+
+
+class DefinitionError(RunwrightError):
+    """What the user wrote is wrong; carries every problem found, not only the first."""
+
+    exit_status = 2
+    code = "E_DEFINITION"
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        if isinstance(problems, str):
+            problems = (Problem(message=problems),)
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problem.message for problem in self.problems))
+
+
+class UsageError(DefinitionError):
+    """A command line or an argument of a call is wrong."""
+
+    code = "E_USAGE"
+
+
+class ExecutionError(RunwrightError):
+    """A task or a run did not succeed."""
+
+    code = "E_EXECUTION"
+
+
+class TaskFailed(ExecutionError):
+    """The body of a task failed."""
+
+    code = "E_FAILED"
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        super().__init__(failure.message)
+
+
+class TaskTimeout(TaskFailed):
+    """An attempt took longer than its `timeout`, and its process tree has been ended."""
+
+    code = "E_TIMEOUT"
+
+
+class RunTimeout(ExecutionError):
+    """A run took longer than its limit."""
+
+    exit_status = 124
+    code = "E_RUN_TIMEOUT"
+
+
+class ConflictError(RunwrightError):
+    """Somebody else holds what is asked for."""
+
+    code = "E_CONFLICT"
+
+
+class RunIsActive(ConflictError):
+    """Another engine drives this run."""
+
+    code = "E_RUN_ACTIVE"
+
+
+class LeaseLost(ConflictError):
+    """This engine's right to the run has passed on; none of its writes is accepted any more."""
+
+    code = "E_LEASE_LOST"
+
+
+class StoreError(RunwrightError):
+    """The durable state can't be read or written."""
+
+    code = "E_STORE"
+
+
+class RunNotFound(StoreError):
+    """No run has this id."""
+
+    code = "E_RUN_NOT_FOUND"
+
+
+class AmbiguousRunId(StoreError):
+    """Several runs share this prefix."""
+
+    code = "E_RUN_AMBIGUOUS"
+
+
+class StoreCorrupt(StoreError):
+    """What is stored contradicts itself."""
+
+    code = "E_STORE_CORRUPT"
+
+
+class RemoteError(RunwrightError):
+    """The far end of a connection failed."""
+
+    code = "E_REMOTE"
+
+
+class InternalError(Exception):
+    """A state that our own code should have made impossible: a bug of Runwright."""

@@ -1,0 +1,71 @@
+"""What a caller may choose for a run, and what a resume is going to do."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+
+class Strategy(StrEnum):
+    """Which ready task starts now."""
+
+    SEQUENTIAL = "sequential"
+    LEVELS = "levels"
+    WORK_STEALING = "work-stealing"
+
+
+class FailurePolicy(StrEnum):
+    """What a failure does to the rest of the run; the same under every strategy.
+
+    `FINISH` lets running tasks finish and starts nothing new, `FAIL_FAST` also stops what runs, `KEEP_GOING` runs
+    everything that does not depend on a failure.
+    """
+
+    FINISH = "finish"
+    FAIL_FAST = "fail-fast"
+    KEEP_GOING = "keep-going"
+
+
+class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Choices for one run; stored with it, so that a resume carries them over.
+
+    Attributes:
+        variables: Values from outside (``--var``); they override what tasks register.
+        clean_env: Start every task from an empty environment.
+        print_output: Send `task_output` events.
+        timeout: Seconds the run may take; 0 means no limit.
+        failure_policy: What a failure does to the rest.
+        only: Run these tasks alone, by node id or key; everything else is left out.
+        start_from: Run these tasks and everything downstream, even if they succeeded (resume).
+        pinned: Resume with the stored definition even if the file has changed.
+        tags: Added to the workflow's.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    clean_env: bool = False
+    print_output: bool = False
+    timeout: float = 0.0
+    failure_policy: FailurePolicy = FailurePolicy.FINISH
+    only: tuple[str, ...] = ()
+    start_from: tuple[str, ...] = ()
+    pinned: bool = False
+    tags: tuple[str, ...] = ()
+
+
+class ResumePlan(Struct, frozen=True, kw_only=True):
+    """What a resume is going to do, before it does it.
+
+    Attributes:
+        reuse: Node ids whose outcome stands, each with the reason (``succeeded in attempt 2``).
+        redo: Node ids that will run, each with the reason (``failed``, ``its command changed``, ...).
+        added: Tasks of the changed definition that the former one had not.
+        removed: Tasks of the former definition that are gone.
+        changed: Keys of tasks whose definition differs, each with the names of the fields that differ.
+    """
+
+    run_id: str
+    reuse: Mapping[str, str]
+    redo: Mapping[str, str]
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

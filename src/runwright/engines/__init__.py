@@ -1,0 +1,1 @@
+"""The loops: decide with `core`, act through `ports`, record, repeat."""

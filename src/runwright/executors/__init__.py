@@ -1,0 +1,1 @@
+"""What runs a task: leaves and wrappers, one executor in a file."""

@@ -1,0 +1,1 @@
+"""The doors of the engine, as protocols. They import `runwright.core` and nothing else."""

@@ -1,0 +1,114 @@
+"""The doors out of an engine: time, processes and the files of a run."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from runwright.ports.executor import LogWriter, Stream
+
+
+class Clock(Protocol):
+    """Time as an engine sees it."""
+
+    def now(self) -> datetime:
+        """Return the current instant, aware and in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long."""
+        ...
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """A process to start.
+
+    Attributes:
+        argv: Program (looked up on PATH of its environment) and arguments, at least one.
+        env: Variables on top of the inherited environment, or all of them if `clean_env`.
+        unset: Names taken out of the inherited environment.
+        cwd: Working directory, absolute.
+        kill_grace: Seconds between SIGTERM and SIGKILL when it is stopped.
+    """
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    clean_env: bool = False
+    kill_grace: float = 10.0
+
+
+class Exit(Struct, frozen=True, kw_only=True):
+    """How a process ended.
+
+    Attributes:
+        code: Exit status, 128 + number if a signal ended it.
+        signal: Number of that signal, or None.
+    """
+
+    code: int
+    signal: int | None = None
+
+
+class Processes(Protocol):
+    """Starts processes and makes sure that their whole tree ends with them."""
+
+    async def run(self, command: Command, on_output: Callable[[Stream, bytes], None]) -> Exit:
+        """Run one process to its end; its standard input is empty.
+
+        When this returns or raises, the process and everything it started is gone, daemons included, and all
+        its output has been passed to `on_output` in the order in which it was read.
+        Cancelling the call sends SIGTERM to the whole tree, waits `kill_grace`, sends SIGKILL, waits until the tree
+        is empty and only then lets the cancellation out.
+
+        Raises:
+            TaskFailed: If the process could not be started (``E_SPAWN``), or its supervisor died (``E_SUPERVISOR``).
+        """
+        ...
+
+    def skip_grace(self) -> None:
+        """Send SIGKILL at once to every tree that is being stopped, and to those stopped from now on."""
+        ...
+
+    async def close(self) -> None:
+        """End everything that still runs and free the door; safe to call twice."""
+        ...
+
+
+class LogChunk(Struct, frozen=True):
+    """A piece of a log: `offset` is where it stands in the whole log, in bytes."""
+
+    offset: int
+    stream: Stream
+    data: bytes
+
+
+class OpenLog(LogWriter, Protocol):
+    """The log of an attempt while it runs."""
+
+    def close(self) -> None:
+        """Write out the tail, if the log was cut, and close the file; safe to call twice."""
+        ...
+
+
+class Logs(Protocol):
+    """The logs of all attempts, one file each (mode 0600), written while the attempt runs."""
+
+    def open(self, run_id: str, task_id: str, attempt: int, max_bytes: int) -> OpenLog:
+        """Begin the log of an attempt; no file exists until its first byte."""
+        ...
+
+    def read(self, run_id: str, task_id: str, attempt: int, offset: int = 0) -> Iterator[LogChunk]:
+        """Yield what is there now, from `offset` on, streams apart and in order; nothing if there is no log."""
+        ...
+
+    def path(self, run_id: str, task_id: str, attempt: int) -> Path:
+        """Return where the text of that log is or would be."""
+        ...
