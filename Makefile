@@ -1,0 +1,41 @@
+# The work on Runwright. Needs Python 3.11 or newer, git and make; everything else is set up on first use.
+
+VENV  := .venv
+BIN   := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: demo test check bench docs clean help
+
+demo: $(READY)  ## Run the example that charts the standard library's source
+	@cd examples/stdlib-statistics && $(BIN)/runwright run stdlib.toml
+
+test: check  ## Check, run every test, and hold the coverage to its thresholds
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n 2 --junitxml=.coverage.tests.xml
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage json --quiet -o .coverage.json
+	@$(BIN)/python tools/coverage_gate.py .coverage.json .coverage.tests.xml
+
+check: $(READY)  ## Lint, formatting, types and layers
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(READY)  ## Run the benchmarks beside their peers
+	@$(BIN)/python -m benchmarks
+
+docs: $(READY)  ## Follow the links of the documentation and run its code
+	@$(BIN)/python -m pytest tests/meta/test_docs.py
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) .venv-* .coverage .coverage.* dist examples/*/.runwright
+	rm -rf .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' Makefile | expand -t 8
+
+$(READY): pyproject.toml tools/setup tools/constraints.txt
+	@PYTHON='$(PYTHON)' tools/setup $(VENV)
+	@touch $@
