@@ -69,8 +69,26 @@ class RunResumed(Event, tag="run_resumed", frozen=True, kw_only=True):
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+class AttemptsReserved(Event, tag="attempts_reserved", frozen=True, kw_only=True):
+    """These tasks may start from here on: their dependencies' success stands before this in the log.
+
+    A body starts only once its reservation is durable, so that no crash can hide that it ran: what was reserved and
+    has no end in the log counts as an attempt that was made. A reservation is recorded a little ahead of the start,
+    so that independent work never waits for the disk.
+
+    Attributes:
+        attempts: Number of the attempt by task id.
+    """
+
+    attempts: Mapping[str, int]
+
+
 class TaskStarted(Event, tag="task_started", frozen=True, kw_only=True):
-    """An attempt begins; `attempt` counts from 1 over the whole life of the run."""
+    """An attempt begins; `attempt` counts from 1 over the whole life of the run.
+
+    For an ordinary task it follows a reservation and nobody waits for it; handlers and cleanups have no reservation
+    and start once this is durable.
+    """
 
     task_id: str
     attempt: int
@@ -124,7 +142,16 @@ class RunEnded(Event, tag="run_ended", frozen=True, kw_only=True):
     reason: str = ""
 
 
-AnyEvent = RunStarted | RunResumed | TaskStarted | TaskRetrying | TaskEnded | CancelRequested | RunEnded
+AnyEvent = (
+    RunStarted
+    | RunResumed
+    | AttemptsReserved
+    | TaskStarted
+    | TaskRetrying
+    | TaskEnded
+    | CancelRequested
+    | RunEnded
+)
 """Every event, for decoding: ``msgspec.json.decode(text, type=AnyEvent)``."""
 
 

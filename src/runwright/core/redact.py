@@ -1,0 +1,172 @@
+"""Streaming redaction: no known secret gets past, however the bytes are cut into chunks."""
+
+from base64 import b64encode
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+import msgspec
+
+MASK = b"***"
+
+MIN_SECRET_BYTES = 3
+"""Shorter values are not redacted: masking every occurrence of a letter or two would leave no readable log."""
+
+MIN_LINE_BYTES = 6
+"""Shortest line of a multi-line secret that is masked on its own."""
+
+
+def forms(secret: str) -> set[bytes]:
+    """Return the byte strings under which a secret may turn up.
+
+    They are the text itself, its longer lines, and its URL-encoded, JSON-escaped and base64 forms. A secret inside a
+    longer base64 text is found by the part of its encoding that does not depend on its neighbours, at each of the
+    three alignments.
+    """
+    raw = secret.encode("utf-8", "surrogateescape")
+    if len(raw) < MIN_SECRET_BYTES:
+        return set()
+    found = {raw, *_lines(raw), *_base64_forms(raw)}
+    if raw.isascii() or _is_text(secret):
+        found |= {quote(secret, safe="").encode(), quote_plus(secret).encode()}
+        found.add(msgspec.json.encode(secret)[1:-1])
+        found.add(secret.encode("unicode_escape"))
+    return {form for form in found if len(form) >= MIN_SECRET_BYTES}
+
+
+def _is_text(secret: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in secret)
+
+
+def _lines(raw: bytes) -> set[bytes]:
+    return {line.strip() for line in raw.splitlines() if len(line.strip()) >= MIN_LINE_BYTES}
+
+
+def _base64_forms(raw: bytes) -> set[bytes]:
+    found = set()
+    for shift in range(3):
+        whole = b64encode(bytes(shift) + raw)
+        start = (8 * shift + 5) // 6
+        end = 8 * (shift + len(raw)) // 6
+        if end - start >= MIN_LINE_BYTES:
+            stable = whole[start:end]
+            found |= {stable, stable.replace(b"+", b"-").replace(b"/", b"_")}
+    return found
+
+
+class Redactor:
+    """Knows the secrets of a run; makes streams, and redacts whole texts."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        patterns: set[bytes] = set()
+        for secret in secrets:
+            patterns |= forms(secret)
+        self._patterns = sorted(patterns, key=lambda pattern: (-len(pattern), pattern))
+
+    def __bool__(self) -> bool:
+        return bool(self._patterns)
+
+    def stream(self) -> "RedactingStream":
+        """Return a fresh stream; each sequence of chunks needs its own."""
+        return RedactingStream(self._patterns)
+
+    def bytes(self, data: bytes) -> bytes:
+        """Return `data` with every secret masked."""
+        if not self._patterns:
+            return data
+        stream = self.stream()
+        return stream.feed(data) + stream.flush()
+
+    def text(self, text: str) -> str:
+        """Return `text` with every secret masked."""
+        if not self._patterns:
+            return text
+        return self.bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    def finds(self, text: str) -> bool:
+        """Tell whether `text` holds a secret in any form."""
+        data = text.encode("utf-8", "surrogateescape")
+        return any(pattern in data for pattern in self._patterns)
+
+
+class RedactingStream:
+    """One sequence of chunks. Holds back only bytes that may be the beginning of a secret.
+
+    Overlapping secrets are masked as one. When the held bytes are already covered by a mask that was put out, they
+    are remembered so that what follows directly joins the same mask.
+    """
+
+    def __init__(self, patterns: list[bytes]) -> None:
+        self._patterns = patterns
+        self._held = b""
+        self._covered = 0
+        self._in_mask = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be put out now."""
+        data = self._held + chunk
+        return self._emit(data, self._hold_from(data))
+
+    def flush(self) -> bytes:
+        """Return what was held back; the stream is then as new."""
+        out = self._emit(self._held, len(self._held))
+        self._in_mask = False
+        return out
+
+    def _emit(self, data: bytes, end: int) -> bytes:
+        """Mask `data` up to `end` and hold the rest."""
+        if not end:
+            self._held = data
+            return b""
+        spans = self._spans(data)
+        out: list[bytes] = []
+        position = 0
+        covered = 0
+        for start, stop in spans:
+            if start >= end:
+                break
+            if start > position:
+                out.append(data[position:start])
+                self._in_mask = False
+            if not self._in_mask:
+                out.append(MASK)
+                self._in_mask = True
+            position = min(stop, end)
+            covered = max(0, stop - end)
+        if position < end:
+            out.append(data[position:end])
+            self._in_mask = False
+        self._held = data[end:]
+        self._covered = covered
+        return b"".join(out)
+
+    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where secrets stand, joined where they overlap or touch, in order."""
+        found = [(0, self._covered)] if self._covered else []
+        for pattern in self._patterns:
+            at = data.find(pattern)
+            while at >= 0:
+                found.append((at, at + len(pattern)))
+                at = data.find(pattern, at + 1)
+        return _joined(sorted(found)) if len(found) > 1 else found
+
+    def _hold_from(self, data: bytes) -> int:
+        """Return where the longest end of `data` begins that a secret could begin with."""
+        held = 0
+        for pattern in self._patterns:
+            longest = min(len(pattern) - 1, len(data))
+            for length in range(longest, held, -1):
+                if data.endswith(pattern[:length]):
+                    held = length
+                    break
+        return len(data) - held
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined = [spans[0]]
+    for start, stop in spans[1:]:
+        last_start, last_stop = joined[-1]
+        if start <= last_stop:
+            joined[-1] = (last_start, max(last_stop, stop))
+        else:
+            joined.append((start, stop))
+    return joined
