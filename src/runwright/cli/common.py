@@ -1,0 +1,100 @@
+"""What the commands share: opening the store, finding runs, short ids, exit statuses."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import TypeVar
+
+from msgspec import Struct
+
+from runwright import wiring
+from runwright.cli.parser import Arguments
+from runwright.core.errors import AmbiguousRunId, StoreError
+from runwright.core.run import Run
+from runwright.core.states import RunState
+from runwright.ports.stores import RunStore
+from runwright.ports.system import Logs
+
+T = TypeVar("T")
+SHORTEST_ID = 8
+ID_LENGTH = 36
+
+
+class Reading(Struct, frozen=True):
+    """A store that is only read from, with the logs beside it."""
+
+    store: RunStore
+    logs: Logs
+    location: wiring.StateLocation
+
+
+def now() -> datetime:
+    """Return the current instant."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def reading(args: Arguments) -> AsyncIterator[Reading]:
+    """Open the store and the logs for reading; nothing is written, not even a missing directory."""
+    location = wiring.state_location(args.store)
+    store = wiring.open_store(location, read_only=True)
+    try:
+        yield Reading(store, wiring.open_logs(location), location)
+    finally:
+        await store.close()
+
+
+def with_reading(args: Arguments, work: Callable[[Reading], Awaitable[T]]) -> T:
+    """Run `work` on the opened store, to its end."""
+
+    async def inside() -> T:
+        async with reading(args) as state:
+            return await work(state)
+
+    return asyncio.run(inside())
+
+
+async def short_id(store: RunStore, run_id: str, length: int = SHORTEST_ID) -> str:
+    """Return the shortest beginning of a run id that names it alone, of `length` characters at least."""
+    while length < ID_LENGTH:
+        try:
+            await store.find_run(run_id[:length])
+        except AmbiguousRunId:
+            length += 1
+        except StoreError:
+            return run_id
+        else:
+            break
+    return run_id[:length].rstrip("-")
+
+
+async def short_ids(store: RunStore, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return a beginning of each id that names it alone in the whole store, all equally long."""
+    length = common_length(run_ids)
+    for run_id in run_ids:
+        length = max(length, len(await short_id(store, run_id, length)))
+    return {run_id: run_id[:length].rstrip("-") for run_id in run_ids}
+
+
+def common_length(run_ids: Sequence[str]) -> int:
+    """Return how many leading characters tell these ids apart, `SHORTEST_ID` at least."""
+    ordered = sorted(run_ids)
+    length = SHORTEST_ID
+    for left, right in pairwise(ordered):
+        while length < ID_LENGTH and left[:length] == right[:length]:
+            length += 1
+    return length
+
+
+def exit_status(run: Run) -> int:
+    """Return the exit status that stands for how a run ended: 0 succeeded, 124 its time limit, else 1."""
+    if run.state is RunState.SUCCEEDED:
+        return 0
+    return 124 if ended_by_timeout(run) else 1
+
+
+def ended_by_timeout(run: Run) -> bool:
+    """Return whether the run's own time limit ended it."""
+    return run.state is RunState.CANCELLED and "timeout" in run.reason.lower()

@@ -1,0 +1,113 @@
+"""Values of options, as people write them."""
+
+import re
+from argparse import ArgumentTypeError
+from datetime import datetime, timedelta
+
+from runwright.core.duration import parse_duration
+
+_AGO = re.compile(r"(\d+)(d|w)", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z0-9_.+\-\[\]=,]+", re.ASCII)
+DAYS = {"d": 1, "w": 7}
+
+
+def seconds(text: str) -> float:
+    """Return a duration in seconds; ``7d`` and ``2w`` beside what workflow files take.
+
+    Raises:
+        ArgumentTypeError: If it is no duration.
+    """
+    found = _AGO.fullmatch(text)
+    if found:
+        return int(found[1]) * DAYS[found[2]] * 86400.0
+    try:
+        return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
+    except ValueError as error:
+        raise ArgumentTypeError(f'"{text}" is no duration: {error}') from None
+
+
+def since(text: str) -> datetime:
+    """Return the instant from which on runs count: a date, a date with time, or a duration before now.
+
+    Raises:
+        ArgumentTypeError: If it is none of these.
+    """
+    return _instant(text)
+
+
+def until(text: str) -> datetime:
+    """Return the instant before which runs count; a plain date includes that day.
+
+    Raises:
+        ArgumentTypeError: If it is no date and no duration.
+    """
+    at = _instant(text)
+    return at + timedelta(days=1) if _DAY.fullmatch(text) else at
+
+
+def _instant(text: str) -> datetime:
+    now = datetime.now().astimezone()
+    if text in {"today", "yesterday"}:
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight - timedelta(days=text == "yesterday")
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        pass
+    try:
+        return now - timedelta(seconds=seconds(text))
+    except (ArgumentTypeError, OverflowError):
+        raise ArgumentTypeError(
+            f'"{text}" is neither a date (2026-01-31), a date with time, nor a duration (7d, 12h)'
+        ) from None
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Return name and value of ``NAME=VALUE``.
+
+    Raises:
+        ArgumentTypeError: If there is no ``=``, the name is not one, or the value can't be passed to a process.
+    """
+    name, equals, value = _split_assignment(text)
+    if not equals:
+        raise ArgumentTypeError(f'"{text}" has no "=": write NAME=VALUE')
+    if not _VARIABLE.fullmatch(name):
+        raise ArgumentTypeError(f'"{name}" can\'t name a variable: use letters, digits, "_", "-" and "."')
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ArgumentTypeError(f'the value of "{name}" is not valid UTF-8') from None
+    return name, value
+
+
+def _split_assignment(text: str) -> tuple[str, str, str]:
+    """Split at the first ``=`` that does not stand inside brackets: ``build[os=linux].digest=x``."""
+    depth = 0
+    for position, char in enumerate(text):
+        depth += (char == "[") - (char == "]")
+        if char == "=" and depth <= 0:
+            return text[:position], "=", text[position + 1 :]
+    return text.partition("=")
+
+
+def workers(text: str) -> int:
+    """Return a number of tasks at a time.
+
+    Raises:
+        ArgumentTypeError: If it is no whole number from 1 on.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'"{text}" is no number of tasks from 1 on')
+    return int(text)
+
+
+def count(text: str) -> int:
+    """Return a whole number that is not negative.
+
+    Raises:
+        ArgumentTypeError: If it is not one.
+    """
+    if not text.isdecimal():
+        raise ArgumentTypeError(f'"{text}" is no whole number from 0 on')
+    return int(text)
