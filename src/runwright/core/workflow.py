@@ -29,7 +29,7 @@ class Trigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     config: Mapping[str, str] = field(default_factory=dict)
 
 
-class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One ``[tasks.KEY]`` table after all checks; durations are seconds.
 
     Attributes:
@@ -79,6 +79,11 @@ class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: tuple[str, ...] = ()
     max_log_bytes: int | None = None
 
+    @property
+    def is_command(self) -> bool:
+        """True if `cmd` or `argv` says what to do."""
+        return self.cmd is not None or bool(self.argv)
+
 
 class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A named graph of tasks, checked and complete.
@@ -86,6 +91,7 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         env: Environment of every task; a task's own `env` wins.
         secrets: Names of environment variables whose values must appear nowhere.
+        variables: Values of variables unless ``--var`` gives others.
         tasks: By key, in the file's order, handlers included.
         executors: Configuration by executor name, from ``[executors.NAME]``.
     """
@@ -96,6 +102,7 @@ class Workflow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     on_failure: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
     kill_grace: float = 10.0
     max_log_bytes: int = 1 << 30
     triggers: tuple[Trigger, ...] = ()

@@ -1,0 +1,48 @@
+"""Did you mean: the nearest of some names to a name that is not among them."""
+
+from collections.abc import Iterable
+
+MOST_CANDIDATES = 20_000
+"""Further candidates are not looked at: a suggestion is a courtesy and must not cost seconds."""
+
+
+def distance(left: str, right: str, limit: int) -> int:
+    """Return the number of edits (insert, delete, replace, swap neighbours) between two texts, or `limit` + 1."""
+    if abs(len(left) - len(right)) > limit:
+        return limit + 1
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, char in enumerate(left, 1):
+        after = [i]
+        for j, other in enumerate(right, 1):
+            cost = min(row[j] + 1, after[j - 1] + 1, row[j - 1] + (char != other))
+            if i > 1 and j > 1 and char == right[j - 2] and left[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            after.append(cost)
+        if min(after) > limit:
+            return limit + 1
+        before, row = row, after
+    return min(row[-1], limit + 1)
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that `word` was probably meant to be, or None; ties go to the first."""
+    folded = _fold(word)
+    best, limit = None, max(1, len(folded) // 3)
+    for candidate, _ in zip(candidates, range(MOST_CANDIDATES), strict=False):
+        found = distance(folded, _fold(candidate), limit)
+        if found == 0:
+            return candidate
+        if found <= limit:
+            best, limit = candidate, found - 1
+    return best
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return ``did you mean "x"?``, or an empty text if nothing is near."""
+    found = closest(word, candidates)
+    return f'did you mean "{found}"?' if found is not None else ""
+
+
+def _fold(word: str) -> str:
+    return word.lower().replace("-", "_")
