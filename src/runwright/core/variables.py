@@ -86,14 +86,7 @@ def value_of(reference: Reference, lookup: Lookup, names: Iterable[str] = ()) ->
     Raises:
         DefinitionError: If there is no such variable, or if its value can't be passed to a program.
     """
-    value = lookup.get(reference.name)
-    if value is None:
-        refuse(
-            reference,
-            f'undefined variable "{reference.name}"',
-            did_you_mean(reference.name, lookup)
-            or f"give it with --var {reference.name}=..., or register it",
-        )
+    value = look_up(reference.name, reference.start, lookup, names)
     if "\0" in value:
         refuse(
             reference, f'the value of "{reference.name}" holds a NUL, which no argument can', "remove the NUL"
@@ -186,6 +179,8 @@ class Template:
         Raises:
             DefinitionError: If a variable is undefined, or if its value can't stand where it is asked for.
         """
+        if len(self.parts) == 1 and isinstance(self.parts[0], str):
+            return self.parts[0]
         written = [part if isinstance(part, str) else _write(part, lookup, names) for part in self.parts]
         for body in self.bodies:
             self._check_body(body, written)
@@ -213,6 +208,8 @@ def compile_shell(cmd: str) -> Template:
     Raises:
         DefinitionError: If a value can't be made safe where a placeholder stands; with all such places.
     """
+    if "{{" not in cmd:
+        return Template([cmd], [])
     from runwright.core.shell import read_command  # noqa: PLC0415 - most commands have no placeholder
 
     return read_command(cmd)
@@ -224,6 +221,4 @@ def fill_shell(cmd: str, lookup: Lookup, names: Iterable[str] = ()) -> str:
     Raises:
         DefinitionError: As `compile_shell` and `Template.render` do.
     """
-    if "{{" not in cmd:
-        return cmd
     return compile_shell(cmd).render(lookup, names)
