@@ -24,7 +24,8 @@ check: $(READY)  ## Lint, formatting, types and layers
 	@$(BIN)/lint-imports --no-logo
 
 bench: $(READY)  ## Run the benchmarks beside their peers
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.peers
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY)  ## Follow the links of the documentation and run its code
 	@$(BIN)/python -m pytest tests/meta/test_docs.py

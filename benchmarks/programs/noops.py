@@ -1,0 +1,5 @@
+"""The no-op function that Runwright's tasks call."""
+
+
+async def nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,74 @@
+"""Async functions that do nothing: what an engine itself costs for each task."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks.harness import ROOT, Entry, child_env
+from benchmarks.report import Section, Table, Target
+from benchmarks.runners import OFFLINE, PEERS, PROGRAMS, PYTHON, in_peers, runwright_missing
+from benchmarks.workloads import Plan
+
+FLOOR = "asyncio.TaskGroup"
+DASK = "dask threaded (stores nothing)"
+DURABLE = "runwright durable"
+
+
+def measure(plan: Plan) -> Section:
+    """Time the functions."""
+    count = plan.pick(10_000, 2_000, 20)
+    base = plan.work / "noop"
+    entries = [
+        _entry(FLOOR, "floor", base, PYTHON, "noop_taskgroup.py", [str(count)]),
+        _peer(DASK, base, "dask", "noop_dask.py", [str(count), "8"]),
+        _runwright("runwright in memory", base, count, "memory"),
+        _runwright(DURABLE, base, count, "sqlite:///"),
+        _fewer("dbos, SQLite", base, "dbos", "noop_dbos.py", plan.pick(1000, 200, 5)),
+        _fewer("prefect, own server", base, "prefect", "noop_prefect.py", plan.pick(500, 100, 5)),
+    ]
+    rows = plan.measure(entries, plan.pick(7, 3, 1))
+    targets = [
+        Target(DURABLE, DASK, at_most=2, text="runwright durable / dask threaded, for one task,"),
+        Target(DURABLE, "dbos, SQLite", at_most=0.05, text="runwright durable / dbos, for one task,"),
+        Target(
+            DURABLE, "prefect, own server", at_most=0.05, text="runwright durable / prefect, for one task,"
+        ),
+    ]
+    table = Table(f"{count:,} no-op async functions", rows, FLOOR, tasks=count, targets=targets)
+    return Section("noop", "No-op functions", TEXT, [table])
+
+
+def _entry(name: str, kind: str, base: Path, python: str, program: str, args: list[str]) -> Entry:
+    place = base / name.replace(" ", "-")
+    env = child_env(place, OFFLINE | {"PYTHONPATH": str(ROOT)})
+
+    def reset() -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        (place / "runwright.toml").touch()
+
+    return Entry(name, [python, str(PROGRAMS / program), *args], kind, place, env, inner=True, reset=reset)
+
+
+def _peer(name: str, base: Path, package: str, program: str, args: list[str]) -> Entry:
+    if missing := in_peers(package):
+        return Entry(name, kind="peer", missing=missing)
+    return _entry(name, "peer", base, str(PEERS / "python"), program, args)
+
+
+def _fewer(name: str, base: Path, package: str, program: str, count: int) -> Entry:
+    entry = _peer(name, base, package, program, [str(count)])
+    entry.tasks, entry.slow, entry.rounds = count, True, 2
+    return entry
+
+
+def _runwright(name: str, base: Path, count: int, store: str) -> Entry:
+    if missing := runwright_missing():
+        return Entry(name, kind="runwright", missing=missing)
+    url = f"{store}{base / name.replace(' ', '-')}/store.db" if store != "memory" else store
+    return _entry(name, "runwright", base, PYTHON, "noop_runwright.py", [str(count), "8", url])
+
+
+TEXT = """\
+Independent async functions that return at once. Timed inside the process, around the execution alone: imports, building the graph and opening
+the store are left out for all. Durable means SQLite with synchronous FULL, every start and every outcome recorded. Peers that keep state run
+fewer tasks; compare the cost of one task. The ratio is of that cost."""
