@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 
 class Strategy(StrEnum):
@@ -39,6 +39,8 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
         start_from: Run these tasks and everything downstream, even if they succeeded (resume).
         pinned: Resume with the stored definition even if the file has changed.
         tags: Added to the workflow's.
+        directory: Absolute path of the directory in which tasks run, unless they name their own; empty means the
+            current one.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +52,24 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     start_from: tuple[str, ...] = ()
     pinned: bool = False
     tags: tuple[str, ...] = ()
+    directory: str = ""
+
+    def carried_over(self, resumed: "RunOptions") -> "RunOptions":
+        """Return the options of a resume: what `resumed` says, and where it says nothing, what these say.
+
+        Which tasks to run is chosen anew each time; variables are merged.
+        """
+        chosen = {
+            name: getattr(resumed, name)
+            for name, default in structs.asdict(_DEFAULTS).items()
+            if name in _PER_EXECUTION or getattr(resumed, name) != default
+        }
+        chosen["variables"] = {**self.variables, **resumed.variables}
+        return structs.replace(self, **chosen)
+
+
+_PER_EXECUTION = frozenset({"only", "start_from", "pinned", "print_output"})
+_DEFAULTS = RunOptions()
 
 
 class ResumePlan(Struct, frozen=True, kw_only=True):

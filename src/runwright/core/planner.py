@@ -13,7 +13,7 @@ from runwright.core.errors import DefinitionError, Failure
 from runwright.core.graph import Graph
 from runwright.core.options import FailurePolicy, Strategy
 from runwright.core.run import TaskCounts
-from runwright.core.scope import Scope
+from runwright.core.runvars import RunVariables
 from runwright.core.states import FINAL_TASK_STATES, RunState, TaskState
 from runwright.core.strategy import Frontier
 
@@ -45,7 +45,7 @@ class Planner:
         graph: Whose nodes.
         strategy: In which order ready nodes start.
         policy: What a failure does to the rest.
-        scope: Variables that conditions read.
+        variables: What conditions read.
         states: States of nodes that are not to run at all; they count as settled, and as good for what depends on
             them.
     """
@@ -55,7 +55,7 @@ class Planner:
         graph: Graph,
         strategy: Strategy,
         policy: FailurePolicy,
-        scope: Scope,
+        variables: RunVariables,
         states: Mapping[int, TaskState],
     ) -> None:
         self.graph = graph
@@ -67,7 +67,7 @@ class Planner:
         self.left = len(graph) - len(states)
         self.stop_reason = ""
         self.cancelled = False
-        self._scope = scope
+        self._variables = variables
         self._frontier = Frontier(graph, strategy, set(states))
         self._bad: dict[int, int] = {}
         self._conditions: dict[int, condition.Condition] = {
@@ -153,10 +153,10 @@ class Planner:
         return parsed is not None and condition.uses_status(parsed)
 
     def _check_condition(self, node: int, group: int, *, failed: bool) -> Decision:
-        lookup = self._scope.lookup(self.graph.ids[node], self.graph.matrix(node))
+        seen = self._variables.seen_by(self.graph.ids[node], self.graph.matrix(node))
         text = self.graph.groups[group].condition
         try:
-            holds = condition.evaluate(self._conditions[group], lookup, condition.Status(failed=failed))
+            holds = condition.evaluate(self._conditions[group], seen, condition.Status(failed=failed))
         except DefinitionError as error:
             failure = Failure(code="E_CONDITION", message=f"condition `{text}`: {error}")
             return Settle(node, TaskState.FAILED, failure.message, failure)

@@ -60,6 +60,10 @@ class Definition(Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+TIMEOUT_REASON = "run timeout"
+"""How the reason of a run begins that was cancelled by its own time limit."""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """One execution.
 

@@ -112,3 +112,19 @@ class Logs(Protocol):
     def path(self, run_id: str, task_id: str, attempt: int) -> Path:
         """Return where the text of that log is or would be."""
         ...
+
+
+class Workspaces(Protocol):
+    """Private directories (mode 0700) for the files that tasks of a run leave to each other."""
+
+    def task_dir(self, run_id: str, task_id: str) -> Path:
+        """Return the directory of one task of a run, made on first use."""
+        ...
+
+    def discard(self, run_id: str) -> None:
+        """Remove everything of a run; does nothing if there is nothing."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what runs whose engine has died left behind."""
+        ...

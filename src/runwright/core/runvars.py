@@ -1,41 +1,37 @@
-"""The variables of a run as its tasks see them."""
+"""The variables of a run: who owns them, who sees them, and which a task sets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.run import Variable
+from runwright.core.variables import Scope
 from runwright.core.workflow import TaskDefinition
 
-GIVEN = "--var"
-"""Who owns a variable that came from outside."""
+MAX_EXPORTED = 1_000
+"""Most variables that a task's environment shows."""
+
+EXPORT_PREFIX = "RUNWRIGHT_VAR_"
+"""What their names begin with there; the rest is the name as it is, and once more in capitals."""
 
 VALUE_BYTES = 64 * 1024
 """Longest text of one variable and of one task's value, in bytes."""
 
 
-class Scope:
-    """All variables of a run, each owned by the task that set it; what was given from outside wins.
-
-    A node reads, in this order: its own matrix values, ``<node id>.<name>``, and the run's variables.
-    """
+class RunVariables:
+    """All variables of a run, each owned by the task that set it; what was given from outside wins."""
 
     def __init__(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> None:
-        self._values: dict[str, str] = dict(defaults)
-        self._given = dict(given)
+        self.given = dict(given)
+        self._values: dict[str, str] = {**defaults, **given}
         self._owners: dict[str, str] = {}
 
-    @property
-    def given(self) -> Mapping[str, str]:
-        """Values that came from outside."""
-        return self._given
-
-    def restore(self, variables: "list[Variable]", keep: Callable[[str], bool]) -> None:
-        """Take over what earlier attempts set, of the tasks whose outcome stands (``keep(task_id)``)."""
+    def restore(self, variables: "Iterable[Variable]", keep: Container[str]) -> None:
+        """Take over what earlier attempts set, of the tasks in `keep`, whose outcome stands."""
         for variable in variables:
-            if variable.set_by != GIVEN and keep(variable.set_by):
+            if variable.set_by in keep:
                 self.set(variable.set_by, {variable.name: variable.value})
 
     def check(self, task_id: str, variables: Mapping[str, str]) -> None:
@@ -54,32 +50,27 @@ class Scope:
     def set(self, task_id: str, variables: Mapping[str, str]) -> None:
         """Store variables of a task whose outcome is recorded."""
         for name, value in variables.items():
-            self._values[name] = value
             self._owners[name] = task_id
+            if name not in self.given:
+                self._values[name] = value
 
-    def lookup(
-        self, node_id: str, matrix: Mapping[str, str], extra: Mapping[str, str] | None = None
-    ) -> Callable[[str], str]:
-        """Return the function by which one node reads variables; it raises KeyError for an unknown name."""
+    def seen_by(self, node_id: str, own: Mapping[str, str]) -> Scope:
+        """Return what one node sees; `own` are its matrix values and what a handler is told."""
+        return Scope(node_id, own, self._values)
 
-        def read(name: str) -> str:
-            if extra is not None and name in extra:
-                return extra[name]
-            if name in matrix:
-                return matrix[name]
-            own = f"{node_id}.{name}"
-            if own in self._values:
-                return self._values[own]
-            if name in self._given:
-                return self._given[name]
-            return self._values[name]
+    def exported(self, own: Mapping[str, str]) -> dict[str, str]:
+        """Return what a task's environment shows: the variables whose names can be part of a shell name.
 
-        return read
-
-    def exported(self, matrix: Mapping[str, str], extra: Mapping[str, str] | None) -> dict[str, str]:
-        """Return what a task's environment shows: every variable whose name can be a part of a shell name."""
-        merged = {**self._values, **self._given, **matrix, **(extra or {})}
-        return {name: value for name, value in merged.items() if name.isidentifier() and name.isascii()}
+        There are at most `MAX_EXPORTED`, the newest.
+        """
+        if not self._values and not own:
+            return {}
+        fitting = [(n, v) for n, v in self._values.items() if n.isidentifier() and n.isascii()]
+        fitting += [(n, v) for n, v in own.items() if n.isidentifier() and n.isascii()]
+        newest = fitting[-MAX_EXPORTED:]
+        exported = {f"{EXPORT_PREFIX}{name.upper()}": value for name, value in newest}
+        exported.update((f"{EXPORT_PREFIX}{name}", value) for name, value in newest)
+        return exported
 
 
 def _refused(message: str) -> TaskFailed:

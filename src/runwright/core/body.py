@@ -1,0 +1,102 @@
+"""What a task's attempt executes, with every ``{{.name}}`` filled in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from runwright.core.errors import DefinitionError, Failure, TaskFailed
+from runwright.core.variables import Lookup, compile_shell, fill, has_placeholder
+from runwright.core.workflow import TaskDefinition
+
+_Filled = TypeVar("_Filled")
+
+
+class Body:
+    """A task's definition, read once, filled in once an attempt.
+
+    Args:
+        definition: Whose texts.
+        env: The workflow's environment; the task's own wins.
+        kill_grace: The workflow's, in seconds.
+    """
+
+    def __init__(self, definition: TaskDefinition, env: Mapping[str, str], kill_grace: float) -> None:
+        self._definition = definition
+        self._env = {**env, **definition.env}
+        self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
+        self._cmd = None if definition.cmd is None else _command(definition.cmd)
+        self._pre = [_command(text) for text in definition.pre]
+        self._post = [_command(text) for text in definition.post]
+        self._cleanup = [_command(text) for text in definition.cleanup]
+
+    def args(self, lookup: Lookup) -> dict[str, Any]:
+        """Return the arguments for the task's executor.
+
+        Raises:
+            TaskFailed: With code ``E_TEMPLATE`` if a variable is unknown or does not fit where it stands.
+        """
+        return _guarded(lambda: self._args(lookup))
+
+    def _args(self, lookup: Lookup) -> dict[str, Any]:
+        if self._cmd is not None:
+            return {"cmd": self._cmd(lookup)}
+        if self._definition.argv:
+            return {"argv": [fill(text, lookup) for text in self._definition.argv]}
+        return {name: fill_data(value, lookup) for name, value in self._definition.args.items()}
+
+    def environment(self, lookup: Lookup) -> dict[str, str]:
+        """Return the variables that workflow and task ask for."""
+        return _guarded(lambda: {name: fill(text, lookup) for name, text in self._env.items()})
+
+    def working_dir(self, lookup: Lookup) -> str:
+        """Return the directory to run in; empty for the run's."""
+        text = self._definition.working_dir
+        return _guarded(lambda: fill(text, lookup)) if text else ""
+
+    def register(self, lookup: Lookup) -> str:
+        """Return the name under which the value is registered; empty for none."""
+        text = self._definition.register
+        return _guarded(lambda: fill(text, lookup)) if text else ""
+
+    def pre(self, lookup: Lookup) -> list[str]:
+        """Return the commands that come before the task's own work."""
+        return _all(self._pre, lookup)
+
+    def post(self, lookup: Lookup) -> list[str]:
+        """Return the commands that come after it."""
+        return _all(self._post, lookup)
+
+    def cleanup(self, lookup: Lookup) -> list[str]:
+        """Return the commands that undo it at the end of the run."""
+        return _all(self._cleanup, lookup)
+
+    @property
+    def is_plain(self) -> bool:
+        """True if an attempt is a single execution: no ``pre``, no ``post``."""
+        return not self._pre and not self._post
+
+
+def _command(text: str) -> Callable[[Lookup], str]:
+    """Return how to fill in a command line; reading its shell syntax is left out where nothing is to be filled in."""
+    return compile_shell(text).render if has_placeholder(text) else lambda _: text
+
+
+def _all(commands: Sequence[Callable[[Lookup], str]], lookup: Lookup) -> list[str]:
+    return _guarded(lambda: [command(lookup) for command in commands]) if commands else []
+
+
+def fill_data(value: Any, lookup: Lookup) -> Any:
+    """Return plain data with every text in it filled in."""
+    if isinstance(value, str):
+        return fill(value, lookup)
+    if isinstance(value, Mapping):
+        return {name: fill_data(inner, lookup) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill_data(inner, lookup) for inner in value]
+    return value
+
+
+def _guarded(make: Callable[[], _Filled]) -> _Filled:
+    try:
+        return make()
+    except DefinitionError as error:
+        raise TaskFailed(Failure(code="E_TEMPLATE", message=str(error))) from error

@@ -1,0 +1,344 @@
+"""The loop of one run: ask the planner, perform, record, ask again.
+
+What is recorded when:
+
+* A body starts only once its reservation is durable. Reservations are appended a little ahead of the starts, so that
+  independent work never waits for the disk; they follow the ends of what the task needs in the log, so that no
+  dependent starts before its dependencies' success is durable.
+* An end is appended as soon as it is known, and nobody waits for it but what depends on it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from runwright.core.errors import Failure, RunwrightError
+from runwright.core.events import (
+    AnyEvent,
+    AttemptsReserved,
+    CancelRequested,
+    TaskEnded,
+    TaskRetrying,
+    TaskStarted,
+)
+from runwright.core.graph import Graph
+from runwright.core.planner import Planner, Settle
+from runwright.core.retry import RetryPolicy, delay_after, is_worth_another, policy_of
+from runwright.core.states import TaskState
+from runwright.engines.attempt import Attempts, Outcome
+from runwright.engines.journal import Journal
+from runwright.engines.progress import Progress
+from runwright.engines.session import RunSession
+from runwright.ports.system import Clock
+
+SMALLEST_WINDOW = 4
+LARGEST_WINDOW = 256
+"""How many attempts may be reserved ahead of their start, beyond the number of workers."""
+
+
+class _Reserved(Struct):
+    node: int
+    attempt: int
+    gate: "asyncio.Future[None]"
+
+
+class Driver:
+    """Drives the ordinary tasks of one run to their ends.
+
+    Args:
+        planner: Decides.
+        attempts: Performs.
+        session: Holds the logs of attempts.
+        journal: Records.
+        progress: Tells listeners.
+        clock: Time.
+        draw: Random numbers in [0, 1) for jitter.
+        workers: Most attempts at a time.
+        made: Attempts made before, by node, for a resumed run.
+        on_failed: Called with each task that failed for good, or was stopped while it ran; what it returns is waited
+            for before the run ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        attempts: Attempts,
+        session: RunSession,
+        journal: Journal,
+        progress: Progress,
+        clock: Clock,
+        draw: Callable[[], float],
+        workers: int,
+        made: Mapping[int, int],
+        on_failed: Callable[[int, Failure], Awaitable[None] | None],
+    ) -> None:
+        self.planner = planner
+        self.finished: list[int] = []
+        self.first_failure: Failure | None = None
+        self._graph: Graph = planner.graph
+        self._attempts = attempts
+        self._session = session
+        self._journal = journal
+        self._progress = progress
+        self._clock = clock
+        self._draw = draw
+        self._workers = workers
+        self._window = SMALLEST_WINDOW
+        self._made = dict(made)
+        self._before = made
+        self._policies: dict[int, RetryPolicy] = {}
+        self._last_failure: dict[int, tuple[int, Failure]] = {}
+        self._on_failed = on_failed
+        self._queue: deque[_Reserved] = deque()
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._delayed: dict[int, asyncio.Task[None]] = {}
+        self._handling = 0
+        self._out: list[AnyEvent] = []
+        self._pumping = False
+        self._group: asyncio.TaskGroup | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    async def drive(self) -> None:
+        """Return when every ordinary task has a final state and all handlers of tasks have ended.
+
+        Raises:
+            RunwrightError: If the run can't be recorded any more; what was running has been stopped.
+        """
+        self._idle = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._pump()
+                await self._idle
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+    def stop(self, reason: str) -> None:
+        """Stop what runs, and start nothing more."""
+        if self.planner.cancelled:
+            return
+        self.planner.cancel(reason)
+        self._out.append(CancelRequested(at=self._clock.now(), reason=reason))
+        self._stop_running()
+        self._pump()
+
+    def fail(self, error: Exception) -> None:
+        """Give up at once: the run can't be recorded any more."""
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_exception(error)
+
+    def _stop_running(self) -> None:
+        for task in (*self._running.values(), *self._delayed.values()):
+            task.cancel()
+
+    def _pump(self) -> None:
+        """Decide, record and start until nothing changes any more."""
+        if self._pumping or self._group is None:
+            return
+        self._pumping = True
+        try:
+            self._drop_stopped()
+            self._reserve()
+            self._start()
+        finally:
+            self._pumping = False
+        self._flush()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        busy = self._running or self._delayed or self._queue or self._handling
+        if not busy and not self.planner.left and self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    def _flush(self) -> None:
+        if self._out:
+            events, self._out = self._out, []
+            self._journal.append(events)
+
+    def _reserve(self) -> None:
+        """Let the planner decide as far ahead as the window reaches, and reserve what may start."""
+        room = self._workers + self._window - len(self._queue) - len(self._running)
+        if len(self._queue) > self._window // 2:
+            return
+        reserved: list[int] = []
+        while len(reserved) < room and (decision := self.planner.next()) is not None:
+            if isinstance(decision, Settle):
+                self._settle(decision)
+            else:
+                reserved.append(decision.node)
+        if reserved:
+            self._append_reservation(reserved)
+
+    def _append_reservation(self, nodes: Sequence[int]) -> None:
+        numbers = {node: self._made.get(node, 0) + 1 for node in nodes}
+        by_id = {self._graph.ids[node]: number for node, number in numbers.items()}
+        self._made.update(numbers)
+        events = [*self._out, AttemptsReserved(at=self._clock.now(), attempts=by_id)]
+        self._out = []
+        gate = self._journal.append(events)
+        gate.add_done_callback(self._on_durable)
+        self._queue.extend(_Reserved(node, number, gate) for node, number in numbers.items())
+
+    def _on_durable(self, gate: "asyncio.Future[None]") -> None:
+        if not gate.cancelled() and gate.exception() is None:
+            self._pump()
+
+    def _start(self) -> None:
+        while self._queue and len(self._running) < self._workers:
+            if not self._queue[0].gate.done():
+                self._window = min(LARGEST_WINDOW, self._window + self._workers)
+                return
+            reserved = self._queue.popleft()
+            self._launch(reserved.node, reserved.attempt)
+
+    def _launch(self, node: int, attempt: int) -> None:
+        assert self._group is not None
+        self.planner.started(node)
+        row_id = self._graph.ids[node]
+        now = self._clock.now()
+        self._out.append(TaskStarted(at=now, task_id=row_id, attempt=attempt))
+        if self._progress.listens:
+            self._progress.started(now, row_id, self._graph.definition(node).name, attempt)
+        self._running[node] = self._group.create_task(self._run(node, attempt))
+
+    async def _run(self, node: int, attempt: int) -> None:
+        try:
+            outcome = await self._attempts.node(node, attempt)
+        except asyncio.CancelledError:
+            if not self.planner.stop_reason:
+                raise
+            outcome = Outcome(state=TaskState.CANCELLED)
+        log = self._session.end(self._graph.ids[node])
+        if log is not None and log.captured:
+            self._progress.output(self._graph.ids[node], attempt, log)
+        del self._running[node]
+        self._ended(node, attempt, outcome)
+        self._pump()
+
+    def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
+        if outcome.state is TaskState.SUCCEEDED:
+            self._attempts.variables.set(self._graph.ids[node], outcome.variables)
+            self.finished.append(node)
+            self._record(node, attempt, outcome)
+        elif outcome.state is TaskState.CANCELLED:
+            self._cancelled(node, attempt)
+        else:
+            self._failed(node, attempt, outcome)
+
+    def _cancelled(self, node: int, attempt: int) -> None:
+        failure = Failure(code="E_CANCELLED", message=self.planner.stop_reason)
+        outcome = Outcome(state=TaskState.CANCELLED, failure=failure)
+        self._record(node, attempt, outcome, self.planner.stop_reason)
+        self._handle(node, failure)
+
+    def _failed(self, node: int, attempt: int, outcome: Outcome) -> None:
+        assert outcome.failure is not None
+        made = attempt - self._before.get(node, 0)
+        policy = self._policy(node)
+        stopping = self.planner.stop_reason
+        if not stopping and is_worth_another(policy, made=made, failure=outcome.failure):
+            self._retry(node, attempt, delay_after(policy, made=made, draw=self._draw()), outcome.failure)
+            return
+        self._give_up(node, attempt, outcome.failure)
+
+    def _give_up(self, node: int, attempt: int, failure: Failure) -> None:
+        self.first_failure = self.first_failure or failure
+        outcome = Outcome(state=TaskState.FAILED, failure=failure)
+        self._record(node, attempt, outcome, failure.message)
+        self._handle(node, failure)
+        if self.planner.fails_fast:
+            self._stop_running()
+
+    def _policy(self, node: int) -> RetryPolicy:
+        group = self._graph.group_of[node]
+        if group not in self._policies:
+            self._policies[group] = policy_of(self._graph.definition(node))
+        return self._policies[group]
+
+    def _retry(self, node: int, attempt: int, delay: float, failure: Failure) -> None:
+        assert self._group is not None
+        self._last_failure[node] = attempt, failure
+        now = self._clock.now()
+        row_id = self._graph.ids[node]
+        self._out.append(TaskRetrying(at=now, task_id=row_id, attempt=attempt, delay=delay, failure=failure))
+        self._progress.retrying(now, row_id, self._graph.definition(node).name, attempt, delay, failure)
+        self._delayed[node] = self._group.create_task(self._wait_and_retry(node, delay))
+
+    async def _wait_and_retry(self, node: int, delay: float) -> None:
+        try:
+            await self._clock.sleep(delay)
+        except asyncio.CancelledError:
+            if not self.planner.stop_reason:
+                raise
+        del self._delayed[node]
+        self.planner.retry(node)
+        self._pump()
+
+    def _drop_stopped(self) -> None:
+        """End what was reserved but must not start any more."""
+        if not self.planner.stop_reason or not self._queue:
+            return
+        waiting, self._queue = self._queue, deque()
+        for reserved in waiting:
+            settle = self.planner.drop(reserved.node)
+            if settle is None:
+                self._queue.append(reserved)
+            else:
+                self._settle(settle)
+
+    def _settle(self, decision: Settle) -> None:
+        """End a node without a (further) attempt."""
+        node = decision.node
+        if node in self._last_failure and decision.state is TaskState.CANCELLED:
+            self._give_up(node, *self._last_failure[node])
+            return
+        outcome = Outcome(state=decision.state, failure=decision.failure)
+        self._record(node, 0, outcome, decision.reason)
+        if decision.failure is not None:
+            self.first_failure = self.first_failure or decision.failure
+            self._handle(node, decision.failure)
+
+    def _record(self, node: int, attempt: int, outcome: Outcome, reason: str = "") -> None:
+        definition = self._graph.definition(node)
+        row_id = self._graph.ids[node]
+        ignored = definition.ignore_failure and outcome.state is TaskState.FAILED
+        event = TaskEnded(
+            at=self._clock.now(),
+            task_id=row_id,
+            attempt=attempt,
+            state=outcome.state,
+            reason=reason,
+            failure=outcome.failure,
+            value=outcome.value,
+            variables=outcome.variables,
+            ignored=ignored,
+        )
+        self._out.append(event)
+        if self._progress.listens:
+            self._progress.ended(event, definition.name)
+        self.planner.ended(node, outcome.state, ignored=ignored)
+
+    def _handle(self, node: int, failure: Failure) -> None:
+        work = self._on_failed(node, failure)
+        if work is not None:
+            assert self._group is not None
+            self._handling += 1
+            self._group.create_task(self._wait_for_handler(work))
+
+    async def _wait_for_handler(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            self._handling -= 1
+        self._check_idle()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a group of tasks died of: ours if there is one among them."""
+    own = group.subgroup(RunwrightError)
+    found: BaseException = own if own is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
