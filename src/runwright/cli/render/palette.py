@@ -1,20 +1,23 @@
-"""One look for every state: colours for light and dark backgrounds, a terminal colour and a mark."""
+"""Colours of every state and of everything else that is drawn, on a light and on a dark background.
+
+What a terminal shows (style names and marks) is in `terminal`; `tone` brings both together.
+"""
 
 from collections.abc import Mapping
 
 from msgspec import Struct
 
-from runwright.core.states import RunState, TaskState
+from runwright.cli.render.terminal import MARKS, STATE_STYLES
 
 
 class Tone(Struct, frozen=True):
     """How a state is shown.
 
     Attributes:
-        light: Colour on a light background, ``#rrggbb``; at least 4.5 : 1 against white.
-        dark: Colour on a dark background, ``#rrggbb``; at least 4.5 : 1 against `DARK.paper`.
-        terminal: Name of a terminal colour that `rich` and `ansi` know.
-        mark: One character for a terminal that speaks UTF-8.
+        light: Colour on a light background, ``#rrggbb``; at least 4.5 : 1 against `LIGHT.card`.
+        dark: Colour on a dark background, ``#rrggbb``; at least 4.5 : 1 against `DARK.card`.
+        terminal: Name of a style in `terminal.STYLES`.
+        mark: One character for people.
         plain: The same in ASCII.
     """
 
@@ -26,7 +29,17 @@ class Tone(Struct, frozen=True):
 
 
 class Scheme(Struct, frozen=True):
-    """Colours that do not depend on a state, for one background; all ``#rrggbb``."""
+    """Colours that depend on no state, for one background; all ``#rrggbb``.
+
+    Attributes:
+        paper: Behind everything.
+        card: Behind the text of a box.
+        ink: Text.
+        muted: Lesser text; at least 4.5 : 1 against `paper` and `card`.
+        faint: Grid lines and empty bars.
+        line: Borders and edges.
+        accent: The critical path.
+    """
 
     paper: str
     card: str
@@ -37,68 +50,25 @@ class Scheme(Struct, frozen=True):
     accent: str
 
 
-LIGHT = Scheme(
-    paper="#f7f8fb",
-    card="#ffffff",
-    ink="#171c28",
-    muted="#5b6577",
-    faint="#e4e8ef",
-    line="#b4bdcc",
-    accent="#6d3fe0",
-)
-DARK = Scheme(
-    paper="#10141c",
-    card="#1a202c",
-    ink="#e9edf5",
-    muted="#98a3b8",
-    faint="#28303f",
-    line="#4b566b",
-    accent="#a98bff",
-)
+LIGHT = Scheme("#f7f8fb", "#ffffff", "#171c28", "#5b6577", "#e6eaf1", "#b3bccb", "#7240e4")
+DARK = Scheme("#10141c", "#1a202c", "#e9edf5", "#9aa5ba", "#262e3c", "#4d586e", "#b197ff")
 
-PENDING = Tone("#5f6b80", "#8f9bb0", "bright_black", "○", ".")
-RUNNING = Tone("#1d63d8", "#6ba4ff", "blue", "◐", ">")
-SUCCEEDED = Tone("#13795b", "#3ecf9a", "green", "✔", "+")
-FAILED = Tone("#c8283f", "#ff7284", "red", "✘", "x")
-SKIPPED = Tone("#4b7285", "#7fb0c4", "cyan", "↷", "-")
-CANCELLED = Tone("#925d0a", "#e3b04b", "yellow", "⊘", "!")
-
-TONES: Mapping[TaskState | RunState, Tone] = {
-    TaskState.PENDING: PENDING,
-    TaskState.RUNNING: RUNNING,
-    TaskState.SUCCEEDED: SUCCEEDED,
-    TaskState.FAILED: FAILED,
-    TaskState.SKIPPED: SKIPPED,
-    TaskState.CANCELLED: CANCELLED,
-    RunState.INTERRUPTED: CANCELLED,
+_COLOURS: Mapping[str, tuple[str, str]] = {
+    "pending": ("#667085", "#93a0b6"),
+    "running": ("#1d63d8", "#6ba4ff"),
+    "succeeded": ("#13795b", "#3ecf9a"),
+    "failed": ("#c8283f", "#ff7a8b"),
+    "skipped": ("#3f7186", "#86b9cd"),
+    "cancelled": ("#94600c", "#e5b454"),
+    "interrupted": ("#a1389a", "#e58be0"),
 }
-"""By state; a `RunState` is found too, because it equals the task's state of the same name."""
 
-ANSI: Mapping[str, str] = {
-    "bright_black": "90",
-    "blue": "34",
-    "green": "32",
-    "red": "31",
-    "cyan": "36",
-    "yellow": "33",
-    "magenta": "35",
-    "bold": "1",
-    "dim": "2",
+TONES: Mapping[str, Tone] = {
+    state: Tone(*colours, STATE_STYLES[state], *MARKS[state]) for state, colours in _COLOURS.items()
 }
-"""Parameters of the escape sequence by terminal colour; `magenta` is the critical path."""
+"""By the text of a `RunState` or `TaskState`, which may itself be the key."""
 
 
-def tone(state: TaskState | RunState) -> Tone:
+def tone(state: str) -> Tone:
     """Return how a state of a task or of a run is shown."""
     return TONES[state]
-
-
-def mark(state: TaskState | RunState, *, plain: bool = False) -> str:
-    """Return the one-character mark of a state, in ASCII if `plain`."""
-    found = TONES[state]
-    return found.plain if plain else found.mark
-
-
-def ansi(text: str, colour: str) -> str:
-    """Return text in a terminal colour (a key of `ANSI`)."""
-    return f"\x1b[{ANSI[colour]}m{text}\x1b[0m"
