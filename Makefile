@@ -12,10 +12,10 @@ demo: $(READY)  ## Run the example that charts the standard library's source
 
 test: check  ## Check, run every test, and hold the coverage to its thresholds
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --junitxml=.coverage.tests.xml
+	@$(BIN)/coverage run -m pytest -n 2 --junitxml=build/tests.xml
 	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage json --quiet -o .coverage.json
-	@$(BIN)/python tools/coverage_gate.py .coverage.json .coverage.tests.xml
+	@$(BIN)/coverage json --quiet -o build/coverage.json
+	@$(BIN)/python tools/coverage_gate.py build/coverage.json build/tests.xml
 
 check: $(READY)  ## Lint, formatting, types and layers
 	@$(BIN)/ruff check --quiet
@@ -31,7 +31,7 @@ docs: $(READY)  ## Follow the links of the documentation and run its code
 	@$(BIN)/python -m pytest tests/meta/test_docs.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) .venv-* .coverage .coverage.* dist examples/*/.runwright
+	rm -rf $(VENV) .venv-* .coverage .coverage.* build dist examples/*/.runwright
 	rm -rf .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 
 help:  ## List the targets
