@@ -4,10 +4,12 @@
 
     RunwrightError
     ├── DefinitionError          what the user wrote is wrong                  exit 2
-    │   └── UsageError           a command line or an argument is wrong        exit 2
+    │   ├── UsageError           a command line or an argument is wrong        exit 2
+    │   └── DuplicateExecutor    two executors want one name                   exit 2
     ├── ExecutionError           a task or a run did not succeed               exit 1
     │   ├── TaskFailed           the body of a task failed; carries a Failure
     │   ├── TaskTimeout          an attempt took longer than its `timeout`
+    │   ├── NoExecutorFound      nobody runs tasks of this route
     │   └── RunTimeout           a run took longer than its limit              exit 124
     ├── ConflictError            somebody else holds what is asked for         exit 1
     │   ├── RunIsActive          another engine drives this run
@@ -98,6 +100,12 @@ class UsageError(DefinitionError):
     code = "E_USAGE"
 
 
+class DuplicateExecutor(DefinitionError):
+    """Two executors want one name."""
+
+    code = "E_DUPLICATE_EXECUTOR"
+
+
 class ExecutionError(RunwrightError):
     """A task or a run did not succeed."""
 
@@ -118,6 +126,12 @@ class TaskTimeout(TaskFailed):
     """An attempt took longer than its `timeout`, and its process tree has been ended."""
 
     code = "E_TIMEOUT"
+
+
+class NoExecutorFound(ExecutionError):
+    """Nobody runs tasks of this route; the message names who is known."""
+
+    code = "E_NO_EXECUTOR"
 
 
 class RunTimeout(ExecutionError):
