@@ -7,6 +7,7 @@ command: the guard tells when a command and all it started are gone, so nobody h
 import asyncio
 import marshal
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -25,6 +26,8 @@ DRAIN_CHUNKS = 1024
 """Most chunks read after the end of a command; more can only come from a process outside its tree."""
 
 MARK = "RUNWRIGHT_GUARD"
+REPORT_BYTES = 1 << 13
+SUCCESS = Exit(code=0)
 OnOutput = Callable[[Stream, bytes], None]
 
 
@@ -49,8 +52,12 @@ class WardenProcesses:
         guard = self._take_guard()
         self._busy.add(guard)
         try:
-            guard.start(command, on_output)
-            return _to_exit(command, await self._wait(guard, command))
+            await guard.start(command, on_output)
+            return guard.outcome(command)
+        except asyncio.CancelledError:
+            guard.stop(0.0 if self._no_grace else command.kill_grace)
+            await guard.wait_idle()
+            raise
         finally:
             self._busy.discard(guard)
             if guard.usable:
@@ -78,15 +85,6 @@ class WardenProcesses:
             handle, self._handle = self._handle, None
             os.close(handle.fd)
             await _wait_pid(handle.pid)
-
-    async def _wait(self, guard: "_Guard", command: Command) -> str:
-        """Wait for the report; a cancellation stops the tree first."""
-        try:
-            return await guard.wait()
-        except asyncio.CancelledError:
-            guard.stop(0.0 if self._no_grace else command.kill_grace)
-            await guard.wait_idle()
-            raise
 
     def _take_guard(self) -> "_Guard":
         loop = asyncio.get_running_loop()
@@ -123,11 +121,14 @@ class _Guard:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.usable = True
         self.backlog = b""
-        self.report: str | None = None
+        self.report = b""
         self.waiter: asyncio.Future[None] | None = None
         self.on_output: OnOutput | None = None
         self.error: BaseException | None = None
         self.stopping = False
+        self.unread = select.poll()
+        self.unread.register(self.out, select.POLLIN)
+        self.unread.register(self.err, select.POLLIN)
         name, _, value = self.mark.partition("=")
         self.send(({**_environment(), name: value}, {name: value}))
 
@@ -158,43 +159,43 @@ class _Guard:
         for fd in (self.sock, self.out, self.err):
             os.close(fd)
 
-    def start(self, command: Command, on_output: OnOutput) -> None:
-        """Send a command off."""
-        self.report = None
+    def start(self, command: Command, on_output: OnOutput) -> "asyncio.Future[None]":
+        """Send a command off; the future is done when nothing of it is left."""
+        assert self.loop is not None
+        self.report = b""
         self.error = None
         self.stopping = False
         self.on_output = on_output
-        order = (list(command.argv), command.cwd, dict(command.env), list(command.unset), command.clean_env)
-        try:
-            self.send(order)
-        except ValueError as error:
-            raise _failure("E_SPAWN", f"can't pass on the command: {error}") from error
+        self.waiter = self.loop.create_future()
+        env = command.env if type(command.env) is dict else dict(command.env)
+        self.send((command.argv, command.cwd, env, command.unset, command.clean_env))
+        return self.waiter
+
+    def outcome(self, command: Command) -> Exit:
+        """Return how the command ended; raises what `on_output` raised."""
+        if self.error is not None:
+            raise self.error
+        return SUCCESS if self.report == b"0\n" else _to_exit(command, self.report.decode("utf-8", "replace"))
 
     def stop(self, grace: float) -> None:
         """Have the tree stopped; again with a shorter grace to hasten it."""
         self.stopping = True
-        if self.report is None:
+        if not self.report:
             self.send((grace,))
-
-    async def wait(self) -> str:
-        """Wait for the report of the command; raises what `on_output` raised."""
-        if self.report is None:
-            self.waiter = asyncio.get_running_loop().create_future()
-            await self.waiter
-        if self.error is not None:
-            raise self.error
-        assert self.report is not None
-        return self.report
 
     async def wait_idle(self) -> None:
         """Wait until nothing of the command is left, whatever else asks us to stop waiting."""
-        while self.report is None:
+        while not self.report:
             with suppress(asyncio.CancelledError):
                 self.waiter = asyncio.get_running_loop().create_future()
                 await self.waiter
 
     def send(self, order: tuple[Any, ...]) -> None:
-        """Send a frame without waiting; what the socket does not take now follows later."""
+        """Send a frame without waiting; what the socket does not take now follows later.
+
+        Raises:
+            ValueError: If it holds what can't be sent.
+        """
         frame = marshal.dumps(order)
         frame = len(frame).to_bytes(4, "little") + frame
         if self.backlog:
@@ -222,15 +223,16 @@ class _Guard:
     def read_report(self) -> None:
         """Take the end of the command; called by the loop."""
         try:
-            data = os.read(self.sock, 4096)
+            report = os.read(self.sock, REPORT_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
+            report = b""
+        if report:
+            self.usable = _leaves_usable(report)
+            self.finish(report)
+        else:
             self.lose()
-        elif data.endswith(b"\n"):
-            self.finish(data.decode("utf-8", "replace").rstrip("\n"))
 
     def lose(self) -> None:
         """The guard has died: end what it had, unless the warden already did."""
@@ -238,18 +240,15 @@ class _Guard:
         self.detach()
         if self.on_output is not None:
             _kill_marked(self.mark.encode())
-            self.finish("?it was killed")
+            self.finish(b"?it was killed\n")
 
-    def finish(self, report: str) -> None:
+    def finish(self, report: bytes) -> None:
         """Pass on the last output and wake the caller."""
-        self.usable = self.usable and report[0] != "?" and " " not in report.removeprefix("!")
-        self.drain(self.out, "stdout")
-        self.drain(self.err, "stderr")
+        if self.unread.poll(0):
+            self.drain(self.out, "stdout")
+            self.drain(self.err, "stderr")
         self.on_output = None
         self.report = report
-        self.wake()
-
-    def wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
@@ -313,7 +312,13 @@ def _environment() -> dict[str, str]:
     }
 
 
+def _leaves_usable(report: bytes) -> bool:
+    """Tell whether the guard that said this can run another command: it lives and has no child left."""
+    return report[:1] == b"!" or report[:-1].isdigit()
+
+
 def _to_exit(command: Command, report: str) -> Exit:
+    report = report.rstrip("\n")
     if report.isdigit():
         code = os.waitstatus_to_exitcode(int(report))
         return Exit(code=code) if code >= 0 else Exit(code=128 - code, signal=-code)

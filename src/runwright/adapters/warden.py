@@ -42,14 +42,16 @@ GUARDS_END = 1.0
 RESCAN = 0.01
 """Seconds between two rounds of SIGKILL; the end of a child cuts it short."""
 
-CHUNK = 1 << 18
+CHUNK = 1 << 15
+"""Small enough for the allocator to keep; larger buffers are mapped and unmapped each time."""
+
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 IGNORED_BY_PYTHON = tuple(getattr(_signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(_signal, name))
 ENDINGS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 HAS_PROC = sys.platform == "linux"
 PR_SET_CHILD_SUBREAPER = 36
 
-Order = tuple[list[str], str, dict[str, str], list[str], bool]
+Order = tuple[tuple[str, ...], str, dict[str, str], tuple[str, ...], bool]
 
 
 class Inbox:
@@ -119,7 +121,10 @@ class Guard:
         self.reset()
 
     def reset(self) -> None:
-        """Make ready for the next command."""
+        """Make ready for the next command, which the engine prepares at the same time."""
+        os.set_blocking(self.out, True)  # the last command may have changed what it shares with us
+        os.set_blocking(self.err, True)
+        self.bell.hush()
         self.leader = 0
         self.status: int | None = None
         self.deadline = 0.0
@@ -134,6 +139,7 @@ class Guard:
         while not self.engine_gone and (order := self.inbox.take()) is not None:
             if len(order) > 1:  # else a stop that came after the end of its command
                 self.report(self.run(order))  # type: ignore[arg-type]
+                self.reset()
 
     def report(self, line: str) -> None:
         """Tell the engine, if there still is one."""
@@ -144,7 +150,6 @@ class Guard:
 
     def run(self, order: Order) -> str:
         """Run one command to its end and return the line to report."""
-        self.reset()
         argv, cwd, changes, unset, clean = order
         try:
             os.chdir(cwd)
@@ -156,7 +161,7 @@ class Guard:
             return f"!{getattr(error, 'errno', None) or 0} exec"
         return self.watch()
 
-    def environment(self, changes: dict[str, str], unset: list[str], clean: bool) -> dict[str, str]:
+    def environment(self, changes: dict[str, str], unset: tuple[str, ...], clean: bool) -> dict[str, str]:
         """Return the complete environment of a command."""
         env = self.mark.copy() if clean else self.env.copy()
         for name in unset:
@@ -164,10 +169,8 @@ class Guard:
         env.update(changes)
         return env
 
-    def spawn(self, argv: list[str], env: dict[str, str]) -> None:
+    def spawn(self, argv: tuple[str, ...], env: dict[str, str]) -> None:
         """Start the leader as the head of a session of its own, with its output going to our pipes."""
-        os.set_blocking(self.out, True)  # an earlier command may have changed what it shares with us
-        os.set_blocking(self.err, True)
         self.leader = os.posix_spawn(
             find_program(argv[0], env),
             argv,
@@ -181,28 +184,34 @@ class Guard:
     def watch(self) -> str:
         """Wait until the command and everything it started is gone."""
         while True:
-            self.listen()
+            rang = self.listen()
             if self.reap():
                 return str(self.status)
+            if rang:  # hushed only now: mostly that was the last child, and the engine waits for our word
+                self.bell.hush()
+                if self.reap():
+                    return str(self.status)
             if self.deadline and time.monotonic() >= self.deadline:
                 foreign = self.press()
                 if foreign:
                     return f"{self.status or 0} {' '.join(map(str, foreign))}"
 
-    def listen(self) -> None:
-        """Wait for the end of a child, a word from the engine, or the deadline."""
+    def listen(self) -> bool:
+        """Wait for the end of a child, a word from the engine, or the deadline; True if a child may have ended."""
         timeout = None
+        rang = False
         if self.inbox.data:
             self.hear()
         if self.deadline:
             timeout = max(0.0, self.deadline - time.monotonic()) * 1000 + 1
         for fd, _ in self.poll.poll(timeout):
             if fd == self.bell.fd:
-                self.bell.hush()
+                rang = True
             elif fd == self.sock:
                 self.hear()
             else:
                 self.abandon()
+        return rang
 
     def hear(self) -> None:
         """Do what the engine says while a command runs."""
