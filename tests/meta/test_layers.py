@@ -25,6 +25,7 @@ VIOLATIONS = [
     ("core/bad.py", "import asyncio", "Core is pure"),
     ("core/bad.py", "from time import time", "Core is pure"),
     ("ports/bad.py", "import subprocess", "Ports are protocols"),
+    ("engines/bad.py", "import random", "Engines take time, chance and the world from their doors"),
     ("engines/bad.py", "import apsw", "Vendors stay in their rooms"),
 ]
 
