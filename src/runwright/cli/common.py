@@ -12,7 +12,7 @@ from msgspec import Struct
 from runwright import wiring
 from runwright.cli.parser import Arguments
 from runwright.core.errors import AmbiguousRunId, StoreError
-from runwright.core.run import Run
+from runwright.core.run import TIMEOUT_REASON, Run
 from runwright.core.states import RunState
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs
@@ -97,4 +97,4 @@ def exit_status(run: Run) -> int:
 
 def ended_by_timeout(run: Run) -> bool:
     """Return whether the run's own time limit ended it."""
-    return run.state is RunState.CANCELLED and "timeout" in run.reason.lower()
+    return run.state is RunState.CANCELLED and run.reason.startswith(TIMEOUT_REASON)

@@ -48,6 +48,7 @@ class Out:
 
     Attributes:
         is_terminal: True if a person looks at it.
+        ansi: True if lines on it can be drawn over.
         colour: True if ANSI colours may be used.
         unicode: True if its encoding has our marks.
         width: Columns of the terminal; 0 where lines may be as long as they like.
@@ -58,8 +59,9 @@ class Out:
     ) -> None:
         self.stream = stream
         self.is_terminal = _is_terminal(stream)
-        plain = no_color or bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
-        self.colour = self.is_terminal and not plain
+        plain = no_color or bool(environ.get("NO_COLOR"))
+        self.ansi = self.is_terminal and environ.get("TERM", "dumb") != "dumb"
+        self.colour = self.ansi and not plain
         self.unicode = _has_marks(stream)
         self.width = _columns(stream, environ) if self.is_terminal else 0
         reconfigure = getattr(stream, "reconfigure", None)

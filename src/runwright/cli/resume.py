@@ -1,0 +1,156 @@
+"""Continue a failed, cancelled or interrupted run under its id.
+
+What has succeeded is reused; what is reused, what will run and why is printed before anything is done.
+Options of the original run carry over unless they are given again.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+
+from runwright import wiring
+from runwright.cli import schedule, values
+from runwright.cli.common import reading, short_id
+from runwright.cli.drive import Engine, Setup, drive
+from runwright.cli.parser import Arguments, add_run
+from runwright.cli.records import Record, plural
+from runwright.cli.render.terminal import Out
+from runwright.core.options import FailurePolicy, ResumePlan, RunOptions, Strategy
+from runwright.core.run import Run
+
+MOST_LINES = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `resume`."""
+    add_run(parser)
+    parser.add_argument("-n", "--dry-run", action="store_true", help="stop after showing what would be done")
+    parser.add_argument(
+        "--from",
+        action="append",
+        default=[],
+        metavar="TASK",
+        dest="start_from",
+        help="run this task and all that depends on it again; may be repeated",
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TASK", help="run this task alone; may be repeated"
+    )
+    parser.add_argument(
+        "--pinned", action="store_true", help="use the stored definition even if the file has changed"
+    )
+    schedule.add_schedule(parser)
+    schedule.add_variables(parser)
+    schedule.add_policy(parser)
+    parser.add_argument(
+        "--timeout",
+        type=values.seconds,
+        default=0.0,
+        metavar="DURATION",
+        help="most time for the rest of the run",
+    )
+    schedule.add_display(parser)
+
+
+def execute(args: Arguments) -> int:
+    """Continue a run to its end, or show what would be done."""
+    schedule.check_display(args)
+    return asyncio.run(_dry_run(args) if args.dry_run else _resume(args))
+
+
+def options_of(args: Arguments) -> RunOptions:
+    """Return what the command line overrides."""
+    return RunOptions(
+        variables=schedule.variables(args),
+        print_output=args.print_output,
+        timeout=args.timeout,
+        failure_policy=FailurePolicy(args.policy) if args.policy else FailurePolicy.FINISH,
+        only=tuple(args.only),
+        start_from=tuple(args.start_from),
+        pinned=args.pinned,
+    )
+
+
+async def _dry_run(args: Arguments) -> int:
+    location = wiring.state_location(args.store)
+    store = wiring.open_store(location, read_only=True)
+    try:
+        run = await store.find_run(args.run)
+        engine = wiring.make_engine(
+            location, store, wiring.open_logs(location), strategy=None, workers=None, listener=None
+        )
+        plan = await engine.plan_resume(run.id, options_of(args))
+        if args.json or args.events:
+            args.out.json(plan_record(plan))
+        else:
+            args.out.lines(plan_lines(run, plan, await short_id(store, run.id), args.out))
+            args.out.line("nothing was run")
+    finally:
+        await store.close()
+    return 0
+
+
+async def _resume(args: Arguments) -> int:
+    run = await _find(args)
+    options = options_of(args)
+
+    async def prepare(engine: Engine) -> Sequence[str]:
+        plan: ResumePlan = await engine.plan_resume(run.id, options)
+        if not args.quiet:
+            out = args.err if args.json or args.events else args.out
+            out.lines(plan_lines(run, plan, run.id, out))
+            out.flush()
+        return (*plan.reuse, *plan.redo)
+
+    async def work(engine: Engine) -> Run:
+        resumed: Run = await engine.resume(run.id, options)
+        return resumed
+
+    strategy, workers = chosen_schedule(args)
+    setup = Setup(title=run.name, strategy=strategy, workers=workers, prepare=prepare)
+    return await drive(args, setup, work)
+
+
+async def _find(args: Arguments) -> Run:
+    async with reading(args) as state:
+        return await state.store.find_run(args.run)
+
+
+def chosen_schedule(args: Arguments) -> tuple[Strategy | None, int | None]:
+    """Return what the command line overrides of strategy and workers; None means as before."""
+    if args.strategy is None and (args.workers or 0) > 1:
+        return Strategy.WORK_STEALING, args.workers
+    strategy = Strategy(args.strategy) if args.strategy else None
+    return strategy, 1 if strategy is Strategy.SEQUENTIAL else args.workers
+
+
+def plan_record(plan: ResumePlan) -> Record:
+    """Return what a resume would do."""
+    return {
+        "run_id": plan.run_id,
+        "reuse": dict(plan.reuse),
+        "redo": dict(plan.redo),
+        "added": list(plan.added),
+        "removed": list(plan.removed),
+        "changed": {key: list(fields) for key, fields in plan.changed.items()},
+    }
+
+
+def plan_lines(run: Run, plan: ResumePlan, shown_id: str, out: Out) -> Iterator[str]:
+    """Yield what a resume reuses, what it runs, and why."""
+    mark = out.paint(out.mark("start"), "live")
+    name = out.paint(out.clean(run.name), "strong")
+    yield f"{mark} resuming {name}, {out.state(run.state.value)}  run {shown_id}"
+    yield from _section("reuse", plan.reuse, "good", out)
+    yield from _section("run", plan.redo, "live", out)
+    if plan.removed:
+        names = ", ".join(plan.removed)
+        yield f"  {plural(len(plan.removed), 'task')} no longer in the workflow: {out.clean(names)}"
+
+
+def _section(title: str, tasks: Mapping[str, str], style: str, out: Out) -> Iterator[str]:
+    yield f"  {out.paint(title, style)} {plural(len(tasks), 'task')}"
+    for task, reason in list(tasks.items())[:MOST_LINES]:
+        yield f"    {out.clean(task)}  {out.paint(out.clean(reason), 'dim')}"
+    if len(tasks) > MOST_LINES:
+        yield f"    and {len(tasks) - MOST_LINES} more"

@@ -1,0 +1,70 @@
+"""Signals: the first stops the run and lets tasks finish within their grace, the second skips it, the third exits."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EXIT_BY_SIGNAL = 128
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
+
+
+class Stopper:
+    """Turns signals into stops.
+
+    Args:
+        stop: Asks the engine to stop; the second call makes it skip the grace.
+        say: Tells the user what happens.
+        leave: Ends the process at once with an exit status.
+
+    Attributes:
+        first: Number of the first signal; 0 while none has come.
+    """
+
+    def __init__(
+        self,
+        stop: Callable[[str], None],
+        say: Callable[[str], None],
+        leave: Callable[[int], None] = os._exit,
+    ) -> None:
+        self.first = 0
+        self._count = 0
+        self._stop = stop
+        self._say = say
+        self._leave = leave
+
+    def __call__(self, number: int) -> None:
+        """Take one signal."""
+        self._count += 1
+        self.first = self.first or number
+        name = NAMES.get(signal.Signals(number), str(number))
+        if self._count == 1:
+            self._say(
+                f"{name}: stopping; tasks may clean up, the run can be resumed. Once more skips the wait"
+            )
+            self._stop(f"stopped by {name}")
+        elif self._count == 2:
+            self._say(f"{name} again: ending tasks at once. Once more exits without waiting")
+            self._stop(f"stopped by {name}, twice")
+        else:
+            self._leave(EXIT_BY_SIGNAL + number)
+
+    @property
+    def exit_status(self) -> int:
+        """Return the status that stands for the first signal, or 0 if none came."""
+        return EXIT_BY_SIGNAL + self.first if self.first else 0
+
+
+@contextmanager
+def signals(stopper: Stopper) -> Iterator[None]:
+    """Send signals to `stopper` while the block runs; those that the process was started to ignore stay ignored."""
+    loop = asyncio.get_running_loop()
+    taken = [number for number in NAMES if signal.getsignal(number) != signal.SIG_IGN]
+    for number in taken:
+        loop.add_signal_handler(number, stopper, number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
