@@ -1,9 +1,11 @@
 """What a caller may choose for a run, and what a resume is going to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 from msgspec import Struct, field, structs
+
+from runwright.core.events import ProgressEvent
 
 
 class Strategy(StrEnum):
@@ -41,6 +43,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tags: Added to the workflow's.
         directory: Absolute path of the directory in which tasks run, unless they name their own; empty means the
             current one.
+        progress: Told every event of this run; not stored, so a resume names its own.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pinned: bool = False
     tags: tuple[str, ...] = ()
     directory: str = ""
+    progress: Callable[[ProgressEvent], None] | None = None
 
     def carried_over(self, resumed: "RunOptions") -> "RunOptions":
         """Return the options of a resume: what `resumed` says, and where it says nothing, what these say.
@@ -68,7 +72,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return structs.replace(self, **chosen)
 
 
-_PER_EXECUTION = frozenset({"only", "start_from", "pinned", "print_output"})
+_PER_EXECUTION = frozenset({"only", "start_from", "pinned", "print_output", "progress"})
 _DEFAULTS = RunOptions()
 
 

@@ -156,7 +156,9 @@ class WorkflowEngine:
         _require_resumable(run)
         lease = await store.take_lease(run.id, doors.owner, LEASE_SECONDS, doors.clock.now())
         try:
-            _require_resumable(await store.find_run(run.id))  # it may have ended while we waited for the lease
+            _require_resumable(
+                await store.find_run(run.id)
+            )  # it may have ended while we waited for the lease
             prepared = await self._continue(run, lease, options, current, source)
         except BaseException:
             await store.release_lease(lease)
@@ -219,7 +221,7 @@ class WorkflowEngine:
             tags=tuple(dict.fromkeys((*workflow.tags, *options.tags))),
             strategy=strategy.value,
             workers=workers,
-            options=to_builtins(options),
+            options=_stored(options),
             created_at=now,
         )
         started = RunStarted(
@@ -295,7 +297,7 @@ class WorkflowEngine:
             definition=definition.digest,
             strategy=strategy.value,
             workers=workers,
-            options=to_builtins(merged),
+            options=_stored(merged),
             resume_count=run.resume_count + 1,
         )
         await store.resume_run(lease, continued, definition, _new_rows(graph, resumption, rows), [resumed])
@@ -354,13 +356,16 @@ class WorkflowEngine:
             doors.workspaces.discard(prepared.run_id)
             await doors.store.release_lease(prepared.lease)
         run = await doors.store.find_run(prepared.run_id)
-        Progress(prepared.run_id, doors.clock, self._listener).run_done(state, reason)
+        self._progress(prepared).run_done(state, reason)
         return run
+
+    def _progress(self, prepared: _Prepared) -> Progress:
+        return Progress(prepared.run_id, self._doors.clock, prepared.options.progress or self._listener)
 
     async def _perform(self, prepared: _Prepared, session: RunSession) -> tuple[RunState, str]:
         doors = self._doors
         journal = Journal(doors.store, prepared.lease)
-        progress = Progress(prepared.run_id, doors.clock, self._listener)
+        progress = self._progress(prepared)
         attempts = Attempts(
             prepared.graph.workflow,
             prepared.graph,
@@ -428,6 +433,12 @@ class WorkflowEngine:
         events: list[AnyEvent] = [RunEnded(at=self._doors.clock.now(), state=state, reason=reason)]
         await journal.append(events)
         return state, reason
+
+
+def _stored(options: RunOptions) -> dict[str, object]:
+    """Return the options as plain data, without what can't be stored."""
+    plain: dict[str, object] = to_builtins(structs.replace(options, progress=None))
+    return plain
 
 
 def _require_resumable(run: Run) -> None:

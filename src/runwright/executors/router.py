@@ -46,6 +46,20 @@ class Router:
             if self._executors.pop(name, None) is None:
                 raise self._unknown(name)
 
+    def replace(self, name: str, executor: Executor) -> None:
+        """Put an executor in the place of the one of that name, if there is one."""
+        self._executors[name] = executor
+
+    def executor(self, name: str) -> Executor:
+        """Return the executor of a name.
+
+        Raises:
+            NoExecutorFound: If there is none.
+        """
+        if name not in self._executors:
+            raise self._unknown(name)
+        return self._executors[name]
+
     def names(self) -> tuple[str, ...]:
         """Return the names there are, sorted."""
         return tuple(sorted(self._executors))

@@ -1,0 +1,423 @@
+"""Where ports meet adapters: the only module that names both.
+
+The command line and `runwright.Engine` get everything they use from here. Imports that a path does not need stay
+inside functions, because the start of a run is measured.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from runwright.core.errors import DefinitionError, UsageError
+from runwright.core.options import ResumePlan, RunOptions, Strategy
+from runwright.core.run import Run
+from runwright.core.workflow import Workflow
+from runwright.ports.executor import Executor
+from runwright.ports.stores import RunStore
+from runwright.ports.system import Logs, Processes
+
+if TYPE_CHECKING:
+    from runwright.adapters.toml import LoadedWorkflow
+    from runwright.adapters.warden_start import WardenHandle
+    from runwright.engines.progress import Listener
+    from runwright.engines.workflow import WorkflowEngine
+
+STATE_DIRECTORY = ".runwright"
+PROJECT_FILE = "runwright.toml"
+STORE_VARIABLE = "RUNWRIGHT_STORE"
+WORKFLOW_FOLDERS = ("", "workflows", f"{STATE_DIRECTORY}/workflows")
+SQLITE_PREFIX = "sqlite:///"
+
+
+class _ExecutorArgs(Mapping[str, type[Struct]]):
+    """The argument records of the executors there are; each is imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> type[Struct]:
+        if name == "shell":
+            from runwright.executors.shell import ShellArgs
+
+            return ShellArgs
+        if name == "python":
+            from runwright.executors.python import PythonArgs
+
+            return PythonArgs
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("shell", "python"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+def executor_args() -> Mapping[str, type[Struct]]:
+    """Return the executors that a workflow may name, with the records of their arguments."""
+    return _ExecutorArgs()
+
+
+def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
+    """Return what runs the tasks of a workflow: the one place where executors are put together."""
+    from runwright.executors.router import Router
+    from runwright.executors.shell import Shell
+
+    router = Router({"shell": Shell(processes)})
+    used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
+    bases = {str(table.get("executor", name)) for name, table in workflow.executors.items() if name in used}
+    if "python" in used | bases:
+        from runwright.executors.python import Python
+
+        router.register("python", Python(processes))
+    for name in sorted(used.intersection(workflow.executors)):
+        from runwright.executors.configured import Configured
+
+        defaults = {key: value for key, value in workflow.executors[name].items() if key != "executor"}
+        inner = router.executor(str(workflow.executors[name].get("executor", name)))
+        router.replace(name, Configured(inner, defaults))
+    return router
+
+
+# -- where things are ------------------------------------------------------------------------------------------
+
+
+class StateLocation(Struct, frozen=True, kw_only=True):
+    """Where the state of a project is.
+
+    Attributes:
+        store_url: ``sqlite:///`` and an absolute path.
+        logs_dir: Directory of the logs.
+        work_dir: Directory of the runs' private files.
+        project_dir: Where ``runwright.toml`` or the state directory is, else the current directory.
+    """
+
+    store_url: str
+    logs_dir: Path
+    work_dir: Path
+    project_dir: Path
+
+
+def state_location(store: str | None = None) -> StateLocation:
+    """Return where the state is: as asked for, else as the environment says, else that of the project.
+
+    Args:
+        store: ``sqlite:///path``, a path, or None.
+
+    Raises:
+        UsageError: If the URL is of a kind that is not known.
+    """
+    project = _project_dir(Path.cwd())
+    asked = store or os.environ.get(STORE_VARIABLE, "")
+    path = _store_path(asked) if asked else project / STATE_DIRECTORY / "runs.db"
+    return StateLocation(
+        store_url=f"{SQLITE_PREFIX}{path}",
+        logs_dir=path.parent / "logs",
+        work_dir=path.parent / "work",
+        project_dir=project,
+    )
+
+
+def _store_path(asked: str) -> Path:
+    scheme, colon, _ = asked.partition("://")
+    if colon and not asked.startswith(SQLITE_PREFIX):
+        raise UsageError(f'can\'t use a store at "{scheme}://..."; give sqlite:///PATH')
+    return Path(asked.removeprefix(SQLITE_PREFIX)).absolute()
+
+
+def _project_dir(start: Path) -> Path:
+    for folder in (start, *start.parents):
+        if (folder / STATE_DIRECTORY).is_dir() or (folder / PROJECT_FILE).is_file():
+            return folder
+    return start
+
+
+def find_workflow(name: str) -> Path:
+    """Return the file of a workflow given by path or by name.
+
+    Raises:
+        UsageError: If there is none, with near names.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given.absolute()
+    for folder in _workflow_folders():
+        for candidate in (folder / name, folder / f"{name}.toml"):
+            if candidate.is_file():
+                return candidate
+    from runwright.core.suggest import did_you_mean
+
+    hint = (
+        did_you_mean(name, [path.stem for path in list_workflows()])
+        or "`runwright list` shows those there are"
+    )
+    raise UsageError(f'there is no workflow "{name}"; {hint}')
+
+
+def _workflow_folders() -> list[Path]:
+    here = Path.cwd()
+    return [
+        base / folder for base in dict.fromkeys((here, _project_dir(here))) for folder in WORKFLOW_FOLDERS
+    ]
+
+
+def list_workflows() -> list[Path]:
+    """Return the workflow files of the project, sorted by name; ``runwright.toml`` is none."""
+    found = {
+        path.resolve(): path
+        for folder in _workflow_folders()
+        for path in sorted(folder.glob("*.toml"))
+        if path.name not in (PROJECT_FILE, "pyproject.toml")
+    }
+    return sorted(found.values(), key=lambda path: (path.stem, str(path)))
+
+
+def load(path: Path) -> "LoadedWorkflow":
+    """Read and check a workflow file.
+
+    Raises:
+        DefinitionError: With every fault of the file.
+    """
+    from runwright.adapters.toml import load_workflow
+
+    return load_workflow(path, executor_args=executor_args())
+
+
+def open_store(location: "StateLocation | str | Path | None" = None, *, read_only: bool = False) -> RunStore:
+    """Open the durable store of a project; the caller closes it.
+
+    Args:
+        location: Where it is; None means where `state_location` finds it.
+        read_only: Write nothing at all; a store that is not there is an empty one.
+    """
+    from runwright.adapters.sqlite import SqliteStore
+
+    where = location if isinstance(location, StateLocation) else state_location(_text(location))
+    return SqliteStore.open(Path(where.store_url.removeprefix(SQLITE_PREFIX)), read_only=read_only)
+
+
+def _text(location: str | Path | None) -> str | None:
+    return None if location is None else str(location)
+
+
+def open_logs(location: StateLocation) -> Logs:
+    """Return the logs of a project."""
+    from runwright.adapters.logs import FileLogs
+
+    return FileLogs(location.logs_dir)
+
+
+# -- running ---------------------------------------------------------------------------------------------------
+
+_early_warden: "list[WardenHandle]" = []
+
+
+def start_early() -> None:
+    """Start what takes a moment to come up, before anything else is imported."""
+    from runwright.adapters.warden_start import start_warden
+
+    _early_warden.append(start_warden())
+
+
+class Engine:
+    """Executes and resumes workflows, and keeps what happened.
+
+    Usage::
+
+        async with Engine(open_store(), workers=4) as engine:
+            run = await engine.execute(load_workflow("pipeline.toml"))
+
+    Args:
+        store: Where runs are recorded: a store, a path or URL, or None for the project's own. A store that is given
+            stays open; one opened here is closed with the engine.
+        strategy: `sequential`, `levels` or `work-stealing`; None means work-stealing if there are several workers.
+        workers: Most tasks at a time; None means 1, and for a resume what the run was started with.
+        listener: Told every progress event, in order, from the event loop.
+        logs: Where logs go; None means beside the store.
+    """
+
+    def __init__(
+        self,
+        store: RunStore | str | Path | None = None,
+        *,
+        strategy: Strategy | str | None = None,
+        workers: int | None = None,
+        listener: "Listener | None" = None,
+        logs: Logs | None = None,
+        location: StateLocation | None = None,
+    ) -> None:
+        from runwright.adapters.process import WardenProcesses
+        from runwright.adapters.workspace import DirectoryWorkspaces
+
+        is_place = store is None or isinstance(store, str | Path)
+        self._location = location or state_location(_text(store) if is_place else None)  # type: ignore[arg-type]
+        self._owns_store = is_place
+        self.store: RunStore = open_store(self._location) if is_place else store  # type: ignore[assignment]
+        self._strategy = None if strategy is None else _strategy(strategy)
+        self._workers = None if workers is None else _at_least_one(workers)
+        self._listener = listener
+        self._logs = logs or open_logs(self._location)
+        self._processes = WardenProcesses(_early_warden.pop() if _early_warden else None)
+        self._workspaces = DirectoryWorkspaces(self._location.work_dir)
+        self._engines: set[WorkflowEngine] = set()
+        self._stop_reason = ""
+        self._workspaces.sweep()
+
+    async def __aenter__(self) -> "Engine":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def execute(
+        self, workflow: "Workflow | LoadedWorkflow | str | Path", options: RunOptions | None = None
+    ) -> Run:
+        """Run a workflow to its end and return its record; a failed run is a record, not an exception.
+
+        Args:
+            workflow: What to run: a checked definition, a file that was read, or the path of one.
+            options: Choices for this run.
+
+        Raises:
+            DefinitionError: If the definition, the options or a variable is wrong.
+            StoreError: If the run can't be recorded.
+        """
+        definition, source, path = self._definition(workflow)
+        engine = self._engine(definition)
+        try:
+            return await engine.execute(definition, options or RunOptions(), source=source, path=path)
+        finally:
+            self._engines.discard(engine)
+
+    async def plan_resume(self, run_id: str, options: RunOptions | None = None) -> ResumePlan:
+        """Say what `resume` would reuse and run again, and why; writes nothing."""
+        current, _ = await self._current(run_id, options)
+        return await self._engine(current).plan_resume(run_id, options or RunOptions(), current)
+
+    async def resume(self, run_id: str, options: RunOptions | None = None) -> Run:
+        """Continue a failed, cancelled or interrupted run under the same id, and return its record.
+
+        Args:
+            run_id: Id of the run, an unambiguous beginning of it, or ``latest``.
+            options: What differs from the options it was started with.
+
+        Raises:
+            RunIsActive: If another engine drives it.
+            UsageError: If it has succeeded.
+            DefinitionError: If its file has become wrong.
+        """
+        current, source = await self._current(run_id, options)
+        engine = self._engine(current or await self._pinned(run_id))
+        try:
+            return await engine.resume(run_id, options or RunOptions(), current, source=source)
+        finally:
+            self._engines.discard(engine)
+
+    def stop(self, reason: str) -> None:
+        """Stop all runs: the first call asks tasks to end, the second ends them at once."""
+        self._stop_reason = reason
+        for engine in tuple(self._engines):
+            engine.stop(reason)
+
+    async def close(self) -> None:
+        """End what still runs and free everything; safe to call twice."""
+        await self._processes.close()
+        if self._owns_store:
+            await self.store.close()
+
+    def _definition(self, workflow: "Workflow | LoadedWorkflow | str | Path") -> tuple[Workflow, str, str]:
+        if isinstance(workflow, Workflow):
+            return workflow, "", ""
+        loaded = load(Path(workflow)) if isinstance(workflow, str | Path) else workflow
+        return loaded.workflow, loaded.source_text, str(Path(loaded.path).absolute())
+
+    async def _current(self, run_id: str, options: RunOptions | None) -> tuple[Workflow | None, str]:
+        """Return what the run's file says now; None if there is no file or the pinned text is asked for."""
+        run = await self.store.find_run(run_id)
+        wants_file = run.path and not (options is not None and options.pinned)
+        return _read_again(Path(run.path)) if wants_file else (None, "")
+
+    async def _pinned(self, run_id: str) -> Workflow:
+        from runwright.core.definition import unpin
+
+        run = await self.store.find_run(run_id)
+        return unpin(await self.store.definition(run.definition))
+
+    def _engine(self, workflow: Workflow | None) -> "WorkflowEngine":
+        from runwright.adapters.clock import SystemClock
+        from runwright.adapters.ids import draw, new_id
+        from runwright.adapters.owner import current_owner
+        from runwright.engines.workflow import Doors, WorkflowEngine
+
+        doors = Doors(
+            store=self.store,
+            logs=self._logs,
+            workspaces=self._workspaces,
+            clock=SystemClock(),
+            executor=executor_stack(workflow or Workflow(name=""), self._processes),
+            with_env=frozenset(("shell", "python", *(workflow.executors if workflow else ()))),
+            owner=current_owner(),
+            new_id=new_id,
+            draw=draw,
+            environ=os.environ,
+            directory=str(Path.cwd()),
+            skip_grace=self._processes.skip_grace,
+        )
+        engine = WorkflowEngine(
+            doors, strategy=self._strategy, workers=self._workers, listener=self._listener
+        )
+        if self._stop_reason:
+            engine.stop(self._stop_reason)
+        self._engines.add(engine)
+        return engine
+
+
+def _read_again(path: Path) -> tuple[Workflow | None, str]:
+    if not path.is_file():
+        return None, ""
+    try:
+        loaded = load(path)
+    except DefinitionError as error:
+        advice = "mend it, or resume with --pinned to use the definition as it was"
+        problems = [structs.replace(p, suggestion=p.suggestion or advice) for p in error.problems]
+        raise DefinitionError(problems) from None
+    return loaded.workflow, loaded.source_text
+
+
+def make_engine(
+    location: StateLocation,
+    store: RunStore,
+    logs: Logs,
+    *,
+    strategy: Strategy | None = None,
+    workers: int | None = None,
+    listener: "Listener | None" = None,
+) -> Engine:
+    """Return an engine on a store and logs that are open already."""
+    return Engine(store, strategy=strategy, workers=workers, listener=listener, logs=logs, location=location)
+
+
+def load_workflow(path: str | Path) -> "LoadedWorkflow":
+    """Read and check a workflow file.
+
+    Raises:
+        DefinitionError: With every fault of the file.
+    """
+    return load(Path(path))
+
+
+def _strategy(name: Strategy | str) -> Strategy:
+    try:
+        return Strategy(name)
+    except ValueError:
+        known = ", ".join(Strategy)
+        raise UsageError(f'there is no strategy "{name}"; use one of {known}') from None
+
+
+def _at_least_one(workers: int) -> int:
+    if workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}")
+    return workers
