@@ -68,13 +68,14 @@ def brief(block: Block, dot: str = "·") -> str:
         parts.append(counted(block))
     elif block.state is not None and (block.seconds is None or block.kind is Kind.MORE):
         parts.append(str(block.state))
+        parts.append(block.measure.reason if block.measure else "")
     if block.kind is Kind.HANDLER and block.count > 1:
         parts.append(f"{block.count:,} times")
     if block.seconds is not None:
         parts.append(duration(block.seconds))
     if block.measure is not None and block.measure.attempts > 1:
         parts.append(plural(block.measure.attempts, "attempt"))
-    return f" {dot} ".join(parts)
+    return f" {dot} ".join(part for part in parts if part)
 
 
 def counted(block: Block) -> str:
