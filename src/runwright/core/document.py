@@ -1,10 +1,15 @@
 """The workflow file as it stands on disk: one record a table. The JSON Schema is made from these."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from runwright.core.workflow import TaskType, TriggerType
+from runwright.core.check import NO_EXECUTORS, Executors, Path, check_workflow
+from runwright.core.convert import NOTHING, make_workflow
+from runwright.core.errors import DefinitionError, Problem
+from runwright.core.workflow import TaskType, TriggerType, Workflow
 
 Duration = Annotated[
     str | int | float,
@@ -139,3 +144,48 @@ class WorkflowTable(Struct, forbid_unknown_fields=True, kw_only=True):
             description="Tasks by key.", extra_json_schema={"propertyNames": {"pattern": "^[A-Za-z0-9_-]+$"}}
         ),
     ] = {}
+
+
+def decode_workflow(
+    data: Mapping[str, Any],
+    *,
+    default_name: str,
+    executor_args: Executors = NO_EXECUTORS,
+    given: Collection[str] = (),
+) -> Workflow:
+    """Turn the plain data of a workflow file into a checked workflow.
+
+    Args:
+        data: What the file holds; not changed.
+        default_name: Name of the workflow if the file gives none.
+        executor_args: Executors by name, with the record of their arguments; `shell` need not be among them.
+        given: Names of variables that come from outside (``--var``).
+
+    Raises:
+        DefinitionError: With every problem found; paths and offsets say where.
+    """
+    problems: list[Problem] = []
+    broken: set[Path] = set()
+    if not _has_right_shape(data):
+        from runwright.core.shape import mend  # noqa: PLC0415 - only for files with faults
+
+        mended = mend(data, WorkflowTable)
+        data, broken = mended.value, mended.broken
+        problems += mended.problems
+    workflow = make_workflow(data, default_name, problems)
+    problems += check_workflow(workflow, executor_args=executor_args, given=given, broken=broken)
+    if problems:
+        raise DefinitionError(list(dict.fromkeys(problems)))
+    return workflow
+
+
+def _has_right_shape(data: Mapping[str, Any]) -> bool:
+    """Check everything in C; task by task, so that the records don't all live at once."""
+    tasks = data.get("tasks", NOTHING)
+    try:
+        msgspec.convert({key: value for key, value in data.items() if key != "tasks"}, WorkflowTable)
+        for table in msgspec.convert(tasks, dict[str, dict[str, Any]]).values():
+            msgspec.convert(table, TaskTable)
+    except msgspec.ValidationError:
+        return False
+    return True

@@ -16,6 +16,8 @@ SIZES = {
 }
 LONGEST = 100 * 366 * 86400.0
 """Seconds; longer waits are a slip of the pen and would overflow timers."""
+LARGEST = 1 << 60
+"""Bytes."""
 
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
@@ -29,10 +31,10 @@ def parse_duration(value: str | float) -> float:
     Raises:
         ValueError: If it is not a duration, is negative, or is longer than 100 years; the message says what is.
     """
-    seconds = _seconds_of_text(value) if isinstance(value, str) else float(value)
+    seconds = _seconds_of_text(value) if isinstance(value, str) else value
     if not 0 <= seconds <= LONGEST:
         raise ValueError("a duration must not be negative or longer than 100 years")
-    return seconds
+    return float(seconds)
 
 
 def _seconds_of_text(text: str) -> float:
@@ -66,12 +68,16 @@ def parse_size(value: str | int) -> int:
         ValueError: If it is not a size or is negative; the message says what is.
     """
     if isinstance(value, int):
-        if value < 0:
-            raise ValueError("a size must not be negative")
-        return value
+        return _in_range(value)
     text = value.strip()
     found = _SIZE.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     factor = SIZES.get((found[2] or "b").lower()) if found else None
     if found is None or factor is None:
         raise ValueError('a size is written like 4096, "64KiB", "10MiB" or "1GB"')
-    return int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
+    return _in_range(int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor)
+
+
+def _in_range(size: int) -> int:
+    if not 0 <= size <= LARGEST:
+        raise ValueError("a size must not be negative or larger than 1 EiB")
+    return size

@@ -1,6 +1,6 @@
 """Did you mean: the nearest of some names to a name that is not among them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 MOST_CANDIDATES = 20_000
 """Further candidates are not looked at: a suggestion is a courtesy and must not cost seconds."""
@@ -23,6 +23,60 @@ def distance(left: str, right: str, limit: int) -> int:
             return limit + 1
         before, row = row, after
     return min(row[-1], limit + 1)
+
+
+SYNONYMS = {
+    "command": "cmd",
+    "script": "cmd",
+    "run": "cmd",
+    "exec": "cmd",
+    "shell": "cmd",
+    "needs": "depends_on",
+    "requires": "depends_on",
+    "dependencies": "depends_on",
+    "deps": "depends_on",
+    "after": "depends_on",
+    "retry": "retries",
+    "attempts": "retries",
+    "backoff": "retry_backoff",
+    "delay": "retry_delay",
+    "cwd": "working_dir",
+    "dir": "working_dir",
+    "workdir": "working_dir",
+    "directory": "working_dir",
+    "environment": "env",
+    "when": "if",
+    "condition": "if",
+    "only_if": "if",
+    "strategy": "matrix",
+    "output": "register",
+    "vars": "variables",
+    "jobs": "tasks",
+    "steps": "tasks",
+    "before": "pre",
+    "finally": "cleanup",
+    "teardown": "cleanup",
+    "allow_failure": "ignore_failure",
+    "continue_on_error": "ignore_failure",
+    "time_limit": "timeout",
+}
+"""What other tools call what a workflow file calls otherwise."""
+
+
+def meant_key(word: str, keys: Collection[str]) -> str | None:
+    """Return the key of a table that `word` was probably meant to be, by its sound or from another tool."""
+    synonym = SYNONYMS.get(_fold(word))
+    if synonym in keys:
+        return synonym
+    return closest(word, keys) or next((key for key in keys if _is_short_for(key, word)), None)
+
+
+def _is_short_for(key: str, word: str) -> bool:
+    """Tell whether all letters of `key` come in `word` in order, as those of "cmd" in "comand"."""
+    letters = iter(_fold(word))
+    return (
+        len(key) >= 3 and len(word) <= 2 * len(key) and key[0] == word[0] and all(c in letters for c in key)
+    )
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:

@@ -1,0 +1,97 @@
+"""Advice about a workflow that is right: what is allowed and probably not meant."""
+
+import re
+from collections.abc import Iterator
+
+from runwright.core.errors import Problem
+from runwright.core.workflow import TaskDefinition, TaskType, Workflow
+
+MANY_RETRIES = 10
+SHORT_DELAY = 0.1
+SHORT_TIMEOUT = 1.0
+LONG_TIMEOUT = 24 * 3600.0
+
+_NESTED_SHELL = re.compile(r"(?:\b(?:sh|bash|zsh|dash)\s+-\w*c|\beval|\bssh\b)[^\n]*['\"][^\n]*\{\{\.")
+
+
+def warnings(workflow: Workflow, file_name: str = "") -> list[Problem]:
+    """Return what is allowed and probably not meant.
+
+    Args:
+        workflow: One without errors.
+        file_name: Name of its file without ``.toml``; empty if it has none.
+    """
+    found = list(_of_workflow(workflow, file_name))
+    for task in workflow.tasks.values():
+        if task.retries or task.timeout or task.type is TaskType.FORENSIC:
+            found += _of_task(task)
+        if task.cmd is not None and "{{." in task.cmd and _NESTED_SHELL.search(task.cmd):
+            found.append(_nested_shell(task))
+    return found
+
+
+def _of_workflow(workflow: Workflow, file_name: str) -> Iterator[Problem]:
+    if file_name and workflow.name != file_name:
+        yield Problem(
+            message=f'the workflow is named "{workflow.name}", its file "{file_name}"',
+            path=("name",),
+            suggestion=f'write name = "{file_name}", or rename the file',
+        )
+    for number, _ in enumerate(workflow.triggers):
+        yield Problem(
+            message="triggers are recorded, not acted on: nothing starts this workflow by itself",
+            path=("triggers", number),
+            suggestion="start it from cron or a service manager",
+        )
+    called = {task.on_failure for task in workflow.tasks.values() if task.on_failure} | {workflow.on_failure}
+    for key, task in workflow.tasks.items():
+        if task.type is TaskType.FORENSIC and key not in called:
+            yield Problem(
+                message=f'nothing names the handler "{key}", so it never runs',
+                path=("tasks", key),
+                suggestion=f'add on_failure = "{key}" to a task or to the workflow',
+            )
+
+
+def _of_task(task: TaskDefinition) -> Iterator[Problem]:
+    path = ("tasks", task.key)
+    if task.retries > MANY_RETRIES:
+        yield Problem(
+            message=f"{task.retries} retries are many",
+            path=(*path, "retries"),
+            suggestion="look for the cause",
+        )
+    if task.retries and not task.retry_delay:
+        yield Problem(
+            message=f'task "{task.key}" retries at once',
+            path=(*path, "retries"),
+            suggestion='add retry_delay = "1s"',
+        )
+    elif task.retries and task.retry_delay < SHORT_DELAY:
+        yield Problem(
+            message=f'the retry_delay of task "{task.key}" is under 100 ms',
+            path=(*path, "retry_delay"),
+            suggestion='write retry_delay = "1s"',
+        )
+    if task.timeout and not SHORT_TIMEOUT <= task.timeout <= LONG_TIMEOUT:
+        size = "under a second" if task.timeout < SHORT_TIMEOUT else "over a day"
+        yield Problem(
+            message=f'the timeout of task "{task.key}" is {size}',
+            path=(*path, "timeout"),
+            suggestion='check its unit, for instance "30s"',
+        )
+    if task.type is TaskType.FORENSIC and (task.matrix or task.depends_on):
+        name = "matrix" if task.matrix else "depends_on"
+        yield Problem(
+            message=f'"{task.key}" is a handler, so its {name} means nothing',
+            path=(*path, name),
+            suggestion=f"remove {name}",
+        )
+
+
+def _nested_shell(task: TaskDefinition) -> Problem:
+    return Problem(
+        message=f'task "{task.key}" gives a value to a second shell, which reads it again as code',
+        path=("tasks", task.key, "cmd"),
+        suggestion="pass it as an argument: sh -c 'echo \"$1\"' _ {{.name}}",
+    )

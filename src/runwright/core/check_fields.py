@@ -1,0 +1,195 @@
+"""Rules for single fields of a workflow and of its tasks."""
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from math import prod
+
+from runwright.core.workflow import TaskDefinition, Trigger, TriggerType, Workflow
+
+Path = tuple[str | int, ...]
+Add = Callable[[Path, str, str], None]
+"""Takes the place, the fault and what to do."""
+
+MOST_NODES = 1_000_000
+MOST_RETRIES = 1_000_000
+
+DENIED = frozenset(
+    {
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "LD_DEBUG",
+        "LD_DEBUG_OUTPUT",
+        "LD_PROFILE",
+        "LD_PROFILE_OUTPUT",
+        "LD_SHOW_AUXV",
+        "LD_ORIGIN_PATH",
+        "LD_DYNAMIC_WEAK",
+        "DYLD_INSERT_LIBRARIES",
+        "DYLD_LIBRARY_PATH",
+        "DYLD_FRAMEWORK_PATH",
+        "DYLD_FALLBACK_LIBRARY_PATH",
+        "DYLD_FALLBACK_FRAMEWORK_PATH",
+    }
+)
+"""Variables by which a program can be made to load foreign code before it starts."""
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_DIMENSION = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z0-9_.+\-]+", re.ASCII)
+_BAD_IN_VALUE = re.compile(r"[,\[\]=\x00-\x1f\x7f]")
+_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,?#+-]+", re.ASCII)
+_CRON_WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
+_CONFIG_KEY = {
+    TriggerType.CRON: ("schedule", "0 3 * * *"),
+    TriggerType.FILE_WATCH: ("path", "data/in"),
+    TriggerType.WEBHOOK: ("endpoint", "/hooks/build"),
+}
+_KERNEL_DIRS = ("/proc", "/sys", "/dev")
+
+
+def check_common(workflow: Workflow, add: Add) -> None:
+    """Check what the workflow says for all its tasks."""
+    check_env(workflow.env, ("env",), add)
+    for index, name in enumerate(workflow.secrets):
+        if not _ENV_NAME.fullmatch(name):
+            advice = "list names such as API_TOKEN, not the secrets themselves"
+            add(("secrets", index), "a secret is named by its environment variable", advice)
+    for name, value in workflow.variables.items():
+        if not _VARIABLE.fullmatch(name):
+            add(
+                ("variables", name),
+                f'"{name}" can\'t be the name of a variable',
+                "use letters, digits, _ . + -",
+            )
+        if "\0" in value:
+            add(("variables", name), "a variable can't hold a NUL", "remove the NUL")
+    if workflow.max_log_bytes < 1:
+        add(("max_log_bytes",), '"max_log_bytes" must be at least 1', 'write a size, for instance "10MiB"')
+
+
+def check_env(env: Mapping[str, str], path: Path, add: Add) -> None:
+    """Check the names and values of environment variables."""
+    for name, value in env.items():
+        if name.upper() in DENIED:
+            text = f'"{name}" can\'t be set: it makes programs load foreign code'
+            add((*path, name), text, "set it inside the command, if it must be")
+        elif not _ENV_NAME.fullmatch(name):
+            text = f'"{name}" can\'t be the name of an environment variable'
+            add((*path, name), text, "use letters, digits and _, no digit first")
+        if "\0" in value:
+            add((*path, name), "an environment variable can't hold a NUL", "remove the NUL")
+
+
+def working_dir_fault(path: str) -> str | None:
+    """Say why a task can't run in a directory, or return None; to be asked again once variables are filled in."""
+    if "\0" in path:
+        return "a path can't hold a NUL"
+    clean = posixpath.normpath(path)
+    clean = "/" + clean.lstrip("/") if clean.startswith("/") else clean
+    if any(clean == kernel or clean.startswith(kernel + "/") for kernel in _KERNEL_DIRS):
+        return f'a task can\'t run in "{path}": it belongs to the kernel'
+    return None
+
+
+def check_matrix(matrix: Mapping[str, tuple[str, ...]], path: Path, add: Add) -> None:
+    """Check that every combination of values makes one node with a clear id."""
+    for name, values in matrix.items():
+        if not _DIMENSION.fullmatch(name):
+            add(
+                (*path, name),
+                f'"{name}" can\'t be the name of a dimension',
+                "use letters, digits, - and _ only",
+            )
+        if not values:
+            add(
+                (*path, name),
+                f'"{name}" of the matrix has no values, so the task would never run',
+                "add values",
+            )
+        _check_values(name, values, (*path, name), add)
+    nodes = prod(map(len, matrix.values()))
+    if nodes > MOST_NODES:
+        add(
+            path,
+            f"the matrix has {nodes} combinations, more than {MOST_NODES}",
+            "split it into several tasks",
+        )
+
+
+def _check_values(name: str, values: tuple[str, ...], path: Path, add: Add) -> None:
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if bad := _BAD_IN_VALUE.search(value):
+            text = f"the value {value!r} of {name!r} holds {bad[0]!r}, which would make the ids of nodes ambiguous"
+            add((*path, index), text, "give the value a short name, and map it to the text in the command")
+        elif value != value.strip():
+            add(
+                (*path, index),
+                f"the value {value!r} of {name!r} starts or ends with a space",
+                "remove the space",
+            )
+        if value in seen:
+            add((*path, index), f"the value {value!r} of {name!r} is there twice", "remove one")
+        seen.add(value)
+
+
+def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
+    """Check the numbers of a task; only what differs from the default is looked at twice."""
+    if not 0 <= task.retries <= MOST_RETRIES:
+        add((*path, "retries"), f'"retries" must be from 0 to {MOST_RETRIES}', "write 0 for a single attempt")
+    if task.retry_backoff != 1.0 and not 1.0 <= task.retry_backoff <= 1000.0:
+        add(
+            (*path, "retry_backoff"), '"retry_backoff" must be from 1 to 1000', "write 2 to double each delay"
+        )
+    if task.retry_jitter and not 0.0 <= task.retry_jitter <= 1.0:
+        add(
+            (*path, "retry_jitter"),
+            '"retry_jitter" must be from 0 to 1',
+            "write 0.1 for a tenth of the delay",
+        )
+    for index, code in enumerate(task.retry_on):
+        if not 1 <= code <= 255:
+            add(
+                (*path, "retry_on", index),
+                f"{code} is not the exit code of a failure",
+                "write codes from 1 to 255",
+            )
+    if task.max_log_bytes is not None and task.max_log_bytes < 1:
+        add(
+            (*path, "max_log_bytes"),
+            '"max_log_bytes" must be at least 1',
+            'write a size, for instance "10MiB"',
+        )
+    if task.pre or task.post or task.cleanup or task.inputs or task.outputs:
+        _check_lists(task, path, add)
+
+
+def _check_lists(task: TaskDefinition, path: Path, add: Add) -> None:
+    for name in ("pre", "post", "cleanup", "inputs", "outputs"):
+        for index, text in enumerate(getattr(task, name)):
+            if not text or text.isspace():
+                add((*path, name, index), f'an element of "{name}" is empty', "remove it")
+            elif "\0" in text:
+                add((*path, name, index), f'an element of "{name}" holds a NUL', "remove the NUL")
+
+
+def check_trigger(trigger: Trigger, number: int, add: Add) -> None:
+    """Check that a trigger has what its type needs."""
+    key, example = _CONFIG_KEY[trigger.type]
+    path: Path = ("triggers", number)
+    value = trigger.config.get(key, "")
+    if not value.strip():
+        text = f'a trigger of type "{trigger.type}" needs "{key}" in its config'
+        add(path, text, f'add config = {{ {key} = "{example}" }}')
+    elif trigger.type is TriggerType.CRON and not _is_cron(value):
+        text = f'"{value}" is not a cron schedule'
+        add((*path, "config", key), text, "write five or six fields: minute hour day month weekday")
+
+
+def _is_cron(text: str) -> bool:
+    fields = text.split()
+    if len(fields) == 1:
+        return fields[0] in _CRON_WORDS
+    return len(fields) in (5, 6) and all(map(_CRON_FIELD.fullmatch, fields))
