@@ -1,7 +1,6 @@
 """From options to the end of a run in this process: store, engine, signals, progress, summary, exit status."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ from runwright.core.options import Strategy
 from runwright.core.run import Run
 from runwright.ports.stores import RunStore
 
-Engine = Any
+Engine = wiring.Engine
 
 
 class Setup(Struct, frozen=True, kw_only=True):
@@ -61,9 +60,10 @@ async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitabl
             workers=setup.workers,
             listener=None if is_silent(args) else relay,
         )
-        view = choose_view(args, setup.title, await setup.prepare(engine))
-        relay.view = view
-        run, status = await watched(args, engine, view, work)
+        async with engine:
+            view = choose_view(args, setup.title, await setup.prepare(engine))
+            relay.view = view
+            run, status = await watched(args, engine, view, work)
         await finish(args, store, run, status)
     finally:
         await store.close()

@@ -79,7 +79,8 @@ async def _dry_run(args: Arguments) -> int:
         engine = wiring.make_engine(
             location, store, wiring.open_logs(location), strategy=None, workers=None, listener=None
         )
-        plan = await engine.plan_resume(run.id, options_of(args))
+        async with engine:
+            plan = await engine.plan_resume(run.id, options_of(args))
         if args.json or args.events:
             args.out.json(plan_record(plan))
         else:
@@ -95,7 +96,7 @@ async def _resume(args: Arguments) -> int:
     options = options_of(args)
 
     async def prepare(engine: Engine) -> Sequence[str]:
-        plan: ResumePlan = await engine.plan_resume(run.id, options)
+        plan = await engine.plan_resume(run.id, options)
         if not args.quiet:
             out = args.err if args.json or args.events else args.out
             out.lines(plan_lines(run, plan, run.id, out))
@@ -103,8 +104,7 @@ async def _resume(args: Arguments) -> int:
         return (*plan.reuse, *plan.redo)
 
     async def work(engine: Engine) -> Run:
-        resumed: Run = await engine.resume(run.id, options)
-        return resumed
+        return await engine.resume(run.id, options)
 
     strategy, workers = chosen_schedule(args)
     setup = Setup(title=run.name, strategy=strategy, workers=workers, prepare=prepare)

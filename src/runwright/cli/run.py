@@ -69,8 +69,7 @@ def execute(args: Arguments) -> int:
         return node_ids(loaded.workflow, options) if is_live(args) else ()
 
     async def work(engine: Engine) -> Run:
-        run: Run = await engine.execute(loaded, options)
-        return run
+        return await engine.execute(loaded, options)
 
     setup = Setup(title=loaded.workflow.name, strategy=strategy, workers=workers, prepare=prepare)
     return asyncio.run(drive(args, setup, work))
