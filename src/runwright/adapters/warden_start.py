@@ -26,7 +26,7 @@ def start_warden() -> WardenHandle:
     """
     ours, theirs = _socket.socketpair()
     folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs 5 ms
-    code = f"import sys;sys.path.append({folder!r});import warden;warden.main({os.getpid()})"
+    code = f"import sys;sys.path.append({folder!r});from warden.main import main;main({os.getpid()})"
     try:
         pid = os.posix_spawn(
             sys.executable,

@@ -9,7 +9,7 @@ _HOMES = {
     "Script": "processes",
 }
 
-__all__ = ["FakeProcesses", "MemoryLogs", "MemoryStore", "Script"]  # noqa: F822 - found on first use
+__all__ = ["FakeProcesses", "MemoryLogs", "MemoryStore", "Script"]
 
 
 def __getattr__(name: str) -> object:
