@@ -315,15 +315,13 @@ def _notes(scene: Scene, shown: int, blocks: Sequence[Block]) -> list[str]:
     left_out = sum(block.count for block in blocks if block.kind is Kind.MORE)
     notes = []
     if left_out:
-        notes.append(
-            f"{left_out:,} of {len(scene.graph):,} tasks are left out; `--format json` has them all."
-        )
+        notes.append(f"{left_out:,} of {len(scene.graph):,} tasks are left out; --format json has them all.")
     folded = sum(b.count for b in blocks if b.kind is Kind.MATRIX and not b.cells)
     if folded and not scene.wishes.unfold:
-        notes.append(f"{folded:,} matrix tasks are folded; `--matrix` unfolds them.")
+        notes.append(f"{folded:,} matrix tasks are folded; --matrix unfolds them.")
     cells = sum(cell.count for block in blocks for cell in block.cells if not cell.id)
     if cells:
-        notes.append(f"{cells:,} matrix tasks are left out; `--format json` has them all.")
+        notes.append(f"{cells:,} matrix tasks are left out; --format json has them all.")
     return notes
 
 
