@@ -9,7 +9,7 @@ from datetime import datetime
 
 from runwright import wiring
 from runwright.cli import values
-from runwright.cli.common import exit_status, now, short_id
+from runwright.cli.common import exit_status, now, reading, short_id
 from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import run_record
 from runwright.cli.status import LIVE_STATES
@@ -38,12 +38,13 @@ def execute(args: Arguments) -> int:
 
 
 async def _cancel(args: Arguments) -> int:
+    async with reading(args) as state:
+        run = await state.store.find_run(args.run)
+        short = await short_id(state.store, run.id)
+    if run.state not in LIVE_STATES:
+        return _not_running(args, run, short)
     store = wiring.open_store(wiring.state_location(args.store), read_only=False)
     try:
-        run = await store.find_run(args.run)
-        short = await short_id(store, run.id)
-        if run.state not in LIVE_STATES:
-            return _not_running(args, run, short)
         reason = args.reason or "runwright cancel"
         run = await store.request_cancel(run.id, now(), reason)
         if not args.no_wait:

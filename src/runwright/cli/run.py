@@ -52,6 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: Arguments) -> int:
     """Run a workflow to its end, or show what would run."""
     schedule.check_display(args)
+    if not args.dry_run:
+        wiring.start_early()
     options = options_of(args)
     path = wiring.find_workflow(args.workflow)
     loaded = wiring.load(path)

@@ -85,7 +85,7 @@ class Out:
         """Write plain data or records as indented JSON."""
         import msgspec  # noqa: PLC0415 - keeps this module free of imports
 
-        self.line(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=2).decode())
+        self.line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
     def flush(self) -> None:
         """Hand everything to the system.
