@@ -7,7 +7,6 @@ import msgspec
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.run import Variable
-from runwright.core.variables import Scope
 from runwright.core.workflow import TaskDefinition
 
 MAX_EXPORTED = 1_000
@@ -18,6 +17,24 @@ EXPORT_PREFIX = "RUNWRIGHT_VAR_"
 
 VALUE_BYTES = 64 * 1024
 """Longest text of one variable and of one task's value, in bytes."""
+
+
+class Scope:
+    """What one node sees: a `Lookup` that reads its own values, then ``<node id>.<name>``, then the run's variables."""
+
+    __slots__ = ("_node_id", "_own", "_values")
+
+    def __init__(self, node_id: str, own: Mapping[str, str], values: Mapping[str, str]) -> None:
+        self._node_id = node_id
+        self._own = own
+        self._values = values
+
+    def __call__(self, name: str) -> str:
+        """Return the value of a variable; raises KeyError if the node sees none of that name."""
+        if name in self._own:
+            return self._own[name]
+        of_node = f"{self._node_id}.{name}"
+        return self._values[of_node if of_node in self._values else name]
 
 
 class RunVariables:
