@@ -3,62 +3,108 @@
 The public names are imported on first use, so that ``import runwright`` stays cheap.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runwright.core.errors import (
-        ConflictError as ConflictError,
-    )
-    from runwright.core.errors import (
-        DefinitionError as DefinitionError,
-    )
-    from runwright.core.errors import (
-        ExecutionError as ExecutionError,
-    )
-    from runwright.core.errors import (
-        InternalError as InternalError,
-    )
-    from runwright.core.errors import (
-        RunwrightError as RunwrightError,
-    )
-    from runwright.core.errors import (
-        StoreError as StoreError,
-    )
+    from runwright.core.errors import AmbiguousRunId as AmbiguousRunId
+    from runwright.core.errors import ConflictError as ConflictError
+    from runwright.core.errors import DefinitionError as DefinitionError
+    from runwright.core.errors import ExecutionError as ExecutionError
+    from runwright.core.errors import Failure as Failure
+    from runwright.core.errors import InternalError as InternalError
+    from runwright.core.errors import LeaseLost as LeaseLost
+    from runwright.core.errors import Problem as Problem
+    from runwright.core.errors import RemoteError as RemoteError
+    from runwright.core.errors import RunIsActive as RunIsActive
+    from runwright.core.errors import RunNotFound as RunNotFound
+    from runwright.core.errors import RunTimeout as RunTimeout
+    from runwright.core.errors import RunwrightError as RunwrightError
+    from runwright.core.errors import StoreCorrupt as StoreCorrupt
+    from runwright.core.errors import StoreError as StoreError
+    from runwright.core.errors import TaskFailed as TaskFailed
+    from runwright.core.errors import TaskTimeout as TaskTimeout
+    from runwright.core.errors import UsageError as UsageError
+    from runwright.core.events import ProgressEvent as ProgressEvent
+    from runwright.core.events import ProgressKind as ProgressKind
+    from runwright.core.options import FailurePolicy as FailurePolicy
+    from runwright.core.options import ResumePlan as ResumePlan
+    from runwright.core.options import RunOptions as RunOptions
+    from runwright.core.options import Strategy as Strategy
+    from runwright.core.run import Run as Run
+    from runwright.core.states import RunState as RunState
+    from runwright.core.states import TaskRole as TaskRole
+    from runwright.core.states import TaskState as TaskState
     from runwright.core.task import Result as Result
     from runwright.core.task import Task as Task
+    from runwright.core.workflow import TaskDefinition as TaskDefinition
+    from runwright.core.workflow import Workflow as Workflow
     from runwright.ports.executor import Executor as Executor
     from runwright.ports.executor import NoSessions as NoSessions
     from runwright.ports.executor import Session as Session
+    from runwright.ports.stores import RunFilter as RunFilter
+    from runwright.ports.stores import RunStore as RunStore
+    from runwright.wiring import Engine as Engine
+    from runwright.wiring import load_workflow as load_workflow
+    from runwright.wiring import open_store as open_store
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AmbiguousRunId": "runwright.core.errors",
     "ConflictError": "runwright.core.errors",
     "DefinitionError": "runwright.core.errors",
+    "Engine": "runwright.wiring",
     "ExecutionError": "runwright.core.errors",
-    "InternalError": "runwright.core.errors",
-    "RunwrightError": "runwright.core.errors",
-    "StoreError": "runwright.core.errors",
-    "Result": "runwright.core.task",
-    "Task": "runwright.core.task",
     "Executor": "runwright.ports.executor",
+    "Failure": "runwright.core.errors",
+    "FailurePolicy": "runwright.core.options",
+    "InternalError": "runwright.core.errors",
+    "LeaseLost": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
+    "Problem": "runwright.core.errors",
+    "ProgressEvent": "runwright.core.events",
+    "ProgressKind": "runwright.core.events",
+    "RemoteError": "runwright.core.errors",
+    "Result": "runwright.core.task",
+    "ResumePlan": "runwright.core.options",
+    "Run": "runwright.core.run",
+    "RunFilter": "runwright.ports.stores",
+    "RunIsActive": "runwright.core.errors",
+    "RunNotFound": "runwright.core.errors",
+    "RunOptions": "runwright.core.options",
+    "RunState": "runwright.core.states",
+    "RunStore": "runwright.ports.stores",
+    "RunTimeout": "runwright.core.errors",
+    "RunwrightError": "runwright.core.errors",
     "Session": "runwright.ports.executor",
+    "StoreCorrupt": "runwright.core.errors",
+    "StoreError": "runwright.core.errors",
+    "Strategy": "runwright.core.options",
+    "Task": "runwright.core.task",
+    "TaskDefinition": "runwright.core.workflow",
+    "TaskFailed": "runwright.core.errors",
+    "TaskRole": "runwright.core.states",
+    "TaskState": "runwright.core.states",
+    "TaskTimeout": "runwright.core.errors",
+    "UsageError": "runwright.core.errors",
+    "Workflow": "runwright.core.workflow",
+    "load_workflow": "runwright.wiring",
+    "open_store": "runwright.wiring",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - `--version` does without it
+
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES})
