@@ -17,7 +17,6 @@ from runwright.cli.render.terminal import Out
 from runwright.core.definition import unpin
 from runwright.core.errors import Problem, RunNotFound, UsageError
 from runwright.core.graph import Graph, build
-from runwright.core.run import Run
 from runwright.core.states import RunState
 
 FORMATS = ("ascii", "mermaid", "dot", "json", "svg", "html", "timeline")
