@@ -1,0 +1,25 @@
+"""The SQL of the stores: numbered migrations and files of named queries."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_MARK = "-- name: "
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """Return number, name and text of every migration, in order."""
+    names = sorted(path.name for path in _HERE.glob("[0-9]*.sql"))
+    return [(int(name[:4]), name[:-4], _read(name)) for name in names]
+
+
+def queries(name: str) -> dict[str, str]:
+    """Return the queries of a file by name; each begins with a line ``-- name: NAME``."""
+    found = {}
+    for part in _read(name).split(_MARK)[1:]:
+        title, _, text = part.partition("\n")
+        found[title.strip()] = text.strip()
+    return found
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,117 @@
+"""What is written besides events, as functions of a connection; each gets a transaction of its own."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import apsw
+
+from runwright.adapters.sqlite.connection import value
+from runwright.adapters.sqlite.queries import run_by_id
+from runwright.adapters.sqlite.records import SQL, Head, owner_of, run_parameters, text
+from runwright.adapters.sqlite.writer import RunBatch, read_head
+from runwright.core.chain import canonical, genesis, instant
+from runwright.core.errors import LeaseLost, RunIsActive, RunNotFound
+from runwright.core.events import AnyEvent
+from runwright.core.lease import busy_text, is_held, lost_text
+from runwright.core.run import Definition, Lease, Owner, Run, TaskRow
+from runwright.core.runids import not_found_text
+
+Liveness = Callable[[Owner], bool | None]
+
+
+def create_run(
+    connection: apsw.Connection,
+    run: Run,
+    definition: Definition,
+    tasks: Sequence[TaskRow],
+    events: Sequence[AnyEvent],
+    owner: Owner,
+    expires_at: datetime,
+) -> Head:
+    """Write a new run with everything it begins with; return the end of its log."""
+    first = genesis(run.id, run.created_at)
+    lease = {"owner": text(owner), "expires_at": instant(expires_at), "head_hash": first}
+    _insert_definition(connection, definition)
+    key = value(connection, SQL["insert_run"], run_parameters(run) | lease)
+    _insert_tasks(connection, key, tasks)
+    return _append(connection, run.id, Head(key, 1, 0, first), events)
+
+
+def resume_run(
+    connection: apsw.Connection,
+    lease: Lease,
+    run: Run,
+    definition: Definition,
+    tasks: Sequence[TaskRow],
+    events: Sequence[AnyEvent],
+) -> Head:
+    """Replace what a run is made of and append events; return the end of its log."""
+    head = read_head(connection, lease)
+    _insert_definition(connection, definition)
+    connection.execute(SQL["update_run"], run_parameters(run) | {"key": head.key})
+    connection.execute(SQL["delete_tasks"], {"key": head.key})
+    _insert_tasks(connection, head.key, tasks)
+    return _append(connection, run.id, head, events)
+
+
+def take_lease(
+    connection: apsw.Connection,
+    run_id: str,
+    owner: Owner,
+    lease_seconds: float,
+    now: datetime,
+    is_alive: Liveness,
+) -> Lease:
+    """Give the lease to a new owner, if nobody holds it."""
+    row: Any
+    for row in connection.execute(SQL["lease"], {"id": run_id}).fetchall():
+        token, stored, expires_at = row
+        holder = owner_of(stored)
+        lapses_at = None if expires_at is None else datetime.fromisoformat(expires_at)
+        if holder is not None and is_held(holder, lapses_at, now, is_alive(holder)):
+            raise RunIsActive(busy_text(run_id, holder))
+        taken = Lease(run_id=run_id, token=token + 1, expires_at=now + timedelta(seconds=lease_seconds))
+        connection.execute(SQL["set_lease"], _lease_parameters(taken) | {"owner": text(owner)})
+        return taken
+    raise RunNotFound(not_found_text(run_id))
+
+
+def renew_lease(connection: apsw.Connection, lease: Lease, expires_at: datetime) -> Lease:
+    """Move the end of a lease."""
+    renewed = Lease(run_id=lease.run_id, token=lease.token, expires_at=expires_at)
+    if value(connection, SQL["renew_lease"], _lease_parameters(renewed)) is None:
+        raise LeaseLost(lost_text(lease.run_id, lease.token))
+    return renewed
+
+
+def release_lease(connection: apsw.Connection, lease: Lease) -> None:
+    """End a lease, if it is still the one."""
+    connection.execute(SQL["release_lease"], {"id": lease.run_id, "token": lease.token})
+
+
+def request_cancel(connection: apsw.Connection, run_id: str, at: datetime, reason: str) -> Run:
+    """Note that somebody wants a run to stop, unless it has ended; return the run."""
+    connection.execute(SQL["request_cancel"], {"id": run_id, "at": instant(at), "reason": reason})
+    return run_by_id(connection, run_id)
+
+
+def _lease_parameters(lease: Lease) -> dict[str, Any]:
+    return {"id": lease.run_id, "token": lease.token, "expires_at": instant(lease.expires_at)}
+
+
+def _insert_definition(connection: apsw.Connection, definition: Definition) -> None:
+    columns = {"digest": definition.digest, "content": definition.content, "source": definition.source}
+    connection.execute(SQL["insert_definition"], columns)
+
+
+def _insert_tasks(connection: apsw.Connection, key: int, tasks: Sequence[TaskRow]) -> None:
+    connection.execute(SQL["insert_tasks"], {"key": key, "tasks": text(tasks)})
+    connection.execute(SQL["recount"], {"key": key})
+
+
+def _append(connection: apsw.Connection, run_id: str, head: Head, events: Sequence[AnyEvent]) -> Head:
+    batch = RunBatch(run_id, head)
+    batch.bodies += canonical(events)
+    batch.changes.extend(events)
+    return batch.write(connection)

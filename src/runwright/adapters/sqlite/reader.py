@@ -1,0 +1,117 @@
+"""Reading a store, in a thread of its own and without a trace on the disk."""
+
+from asyncio import get_running_loop
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from runwright.adapters.sqlite.connection import check_version, newest_version, schema_version
+from runwright.adapters.sqlite.errors import explain, patiently
+
+_BUSY_MS = 5_000
+_MOST_TRIES = 50
+
+T = TypeVar("T")
+Query = Callable[[apsw.Connection], T]
+
+
+class Reader:
+    """Runs queries on a connection that can't write.
+
+    A store that this process also writes keeps one connection open. A store opened for reading only gets a new one for
+    each query, because how to open it without touching its directory depends on what is there at that moment.
+    """
+
+    def __init__(self, path: str, shared: bool) -> None:
+        self._path = path
+        self._shared = shared
+        self._connection: apsw.Connection | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def run(self, query: Query[T], missing: T) -> T:
+        """Return what the query finds, or `missing` if there is no store yet.
+
+        Raises:
+            StoreError: If the store can't be read.
+        """
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runwright-reader")
+        return await get_running_loop().run_in_executor(self._threads, self.run_here, query, missing)
+
+    def run_here(self, query: Query[T], missing: T) -> T:
+        """Do the same in the calling thread."""
+        try:
+            if not self._shared:
+                return patiently(lambda: read_untouched(self._path, query, missing))
+            if self._connection is None:
+                self._connection = _open(self._path, "?mode=ro")
+            connection = self._connection
+            return patiently(lambda: query(connection))
+        except (apsw.Error, OSError) as error:
+            raise explain(self._path, error) from error
+
+    def close(self) -> None:
+        """End the thread and close the connection."""
+        if self._threads is not None:
+            self._threads.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+
+def read_untouched(path: str, query: Query[T], missing: T) -> T:
+    """Run a query so that no file of the store's directory changes or appears.
+
+    While the write-ahead log is empty the file holds everything, and SQLite may take it as immutable: it then makes
+    no lock and no shared memory. A writer may come between; then what was read is not used and read again.
+    """
+    for _ in range(_MOST_TRIES):
+        before = _fingerprint(path)
+        if before is None:
+            return missing
+        immutable = not before[-1]
+        try:
+            found = _read_once(path, query, "?immutable=1" if immutable else "?mode=ro")
+        except apsw.Error:
+            if not immutable or _fingerprint(path) == before:
+                raise
+            continue
+        if not immutable or _fingerprint(path) == before:
+            return found
+    return _read_once(path, query, "?mode=ro")
+
+
+def _read_once(path: str, query: Query[T], how: str) -> T:
+    connection = _open(path, how)
+    try:
+        check_version(schema_version(connection), newest_version(), path)
+        return query(connection)
+    finally:
+        connection.close()
+
+
+def _open(path: str, how: str) -> apsw.Connection:
+    address = "file:" + _quoted(str(Path(path).absolute())) + how
+    connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    connection.set_busy_timeout(_BUSY_MS)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return connection
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _fingerprint(path: str) -> tuple[int, int, int, int] | None:
+    """Return what changes when somebody writes; the size of the write-ahead log stands last."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    try:
+        log_size = Path(path + "-wal").stat().st_size
+    except FileNotFoundError:
+        log_size = 0
+    return status.st_ino, status.st_mtime_ns, status.st_size, log_size
