@@ -20,10 +20,10 @@ from runwright.ports.stores import Integrity, RunFilter, RunStore, StoredEvent
 
 COLUMNS = (
     Column("seq", right=True),
-    Column("time"),
+    Column("time", optional=True),
     Column("event"),
     Column("task", least=8),
-    Column("data", least=20),
+    Column("data", least=20, optional=True),
 )
 
 Checked = Sequence[tuple[str, Integrity]]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
@@ -28,6 +29,14 @@ class Reading(Struct, frozen=True):
     store: RunStore
     logs: Logs
     location: wiring.StateLocation
+
+
+class Ended(Struct, frozen=True):
+    """A run that this process has driven to an end: its record, the exit status, and the seconds it took here."""
+
+    run: Run
+    status: int
+    spent: float
 
 
 def now() -> datetime:
@@ -98,3 +107,20 @@ def exit_status(run: Run) -> int:
 def ended_by_timeout(run: Run) -> bool:
     """Return whether the run's own time limit ended it."""
     return run.state is RunState.CANCELLED and run.reason.startswith(TIMEOUT_REASON)
+
+
+def find_workflow(name: str) -> Path:
+    """Return the file of a workflow given by path or by name, as seen from the current directory.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    return Path(relative(wiring.find_workflow(name)))
+
+
+def relative(path: Path) -> str:
+    """Return a path as seen from the current directory, if it lies in it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,11 +1,12 @@
 """From options to the end of a run in this process: store, engine, signals, progress, summary, exit status."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from msgspec import Struct
 
 from runwright import wiring
-from runwright.cli.common import exit_status
+from runwright.cli.common import Ended, exit_status
 from runwright.cli.parser import Arguments
 from runwright.cli.render.progress import View
 from runwright.cli.stop import Stopper, signals
@@ -17,6 +18,13 @@ from runwright.ports.stores import RunStore
 Engine = wiring.Engine
 
 
+class Shown(Struct, frozen=True):
+    """The ordinary tasks that the tree on a terminal shows: their ids in order, and those whose outcome is reused."""
+
+    tasks: Sequence[str] = ()
+    reused: Collection[str] = ()
+
+
 class Setup(Struct, frozen=True, kw_only=True):
     """How to drive.
 
@@ -24,14 +32,13 @@ class Setup(Struct, frozen=True, kw_only=True):
         title: What the progress is headed with.
         strategy: None means the one the run had (resume).
         workers: Most tasks at a time; None means as many as the run had.
-        prepare: Called with the engine before anything runs; returns the ids of the ordinary tasks that the tree on
-            a terminal is to show.
+        prepare: Called with the engine before anything runs; returns what a terminal is to show.
     """
 
     title: str
     strategy: Strategy | None
     workers: int | None
-    prepare: Callable[[Engine], Awaitable[Sequence[str]]]
+    prepare: Callable[[Engine], Awaitable[Shown]]
 
 
 class Relay:
@@ -63,8 +70,10 @@ async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitabl
         async with engine:
             view = choose_view(args, setup.title, await setup.prepare(engine))
             relay.view = view
+            begun = time.monotonic()
             run, status = await watched(args, engine, view, work)
-        await finish(args, store, run, status)
+            spent = time.monotonic() - begun
+        await finish(args, store, Ended(run, status, spent))
     finally:
         await store.close()
     return status
@@ -118,7 +127,7 @@ def leave(view: View) -> Callable[[int], None]:
     return at_once
 
 
-def choose_view(args: Arguments, title: str, tasks: Sequence[str]) -> View:
+def choose_view(args: Arguments, title: str, shown: Shown) -> View:
     """Return how the progress is shown: as events, not at all, live on a terminal, or as plain lines."""
     if args.events:
         from runwright.cli.render.progress_jsonl import JsonLines  # noqa: PLC0415
@@ -132,19 +141,19 @@ def choose_view(args: Arguments, title: str, tasks: Sequence[str]) -> View:
         from runwright.cli.common import now  # noqa: PLC0415
         from runwright.cli.render.progress_live import LiveView  # noqa: PLC0415 - rich only on a terminal
 
-        return LiveView(args.out, title, tasks, now)
+        return LiveView(args.out, title, shown.tasks, shown.reused, now)
     from runwright.cli.render.progress_plain import PlainView  # noqa: PLC0415
 
     return PlainView(args.out, title)
 
 
-async def finish(args: Arguments, store: RunStore, run: Run, status: int) -> None:
+async def finish(args: Arguments, store: RunStore, ended: Ended) -> None:
     """Print the end of it; a reader that has gone away changes nothing about the run."""
     from runwright.cli.dispatch import silence  # noqa: PLC0415 - the module that called us
     from runwright.cli.summary import conclude  # noqa: PLC0415 - not needed before the end
 
     try:
-        await conclude(args, store, run, status)
+        await conclude(args, store, ended)
         args.out.flush()
     except OSError:
         silence(args.out.stream)

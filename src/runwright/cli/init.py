@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from runwright.cli.list import relative
+from runwright.cli.common import relative
 from runwright.cli.parser import Arguments, add_json
 
 PROJECT = """\

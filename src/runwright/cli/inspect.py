@@ -30,7 +30,7 @@ TASKS = (
     Column("task", least=12),
     Column("state"),
     Column("attempts", right=True),
-    Column("started"),
+    Column("started", optional=True),
     Column("duration", right=True),
     Column("reason", least=16),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runwright import wiring
-from runwright.cli.common import Reading, now, with_reading
+from runwright.cli.common import Reading, now, relative, with_reading
 from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
@@ -24,9 +24,9 @@ COLUMNS = (
     Column("workflow"),
     Column("tasks", right=True),
     Column("last run"),
-    Column("tags", least=6),
-    Column("file", least=12),
-    Column("description", least=12),
+    Column("tags", least=6, optional=True),
+    Column("file", least=12, optional=True),
+    Column("description", least=12, optional=True),
 )
 
 
@@ -66,7 +66,7 @@ def execute(args: Arguments) -> int:
 
 async def _entry(path: Path, state: Reading) -> Entry:
     try:
-        workflow = wiring.load(path).workflow
+        workflow = wiring.load(Path(relative(path))).workflow
         tasks = len(build(workflow))
     except DefinitionError as error:
         return Entry(path, None, 0, len(error.problems), None)
@@ -116,11 +116,3 @@ def _row(entry: Entry, at: datetime) -> tuple[Cell | str, ...]:
         path,
         flow.description.partition("\n")[0],
     )
-
-
-def relative(path: Path) -> str:
-    """Return a path as seen from the current directory, if it lies in it."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

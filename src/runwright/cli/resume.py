@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from runwright import wiring
 from runwright.cli import schedule, values
 from runwright.cli.common import reading, short_id
-from runwright.cli.drive import Engine, Setup, drive
+from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
 from runwright.cli.parser import Arguments, add_run
 from runwright.cli.records import Record, plural
 from runwright.cli.render.terminal import Out
 from runwright.core.options import FailurePolicy, ResumePlan, RunOptions, Strategy
-from runwright.core.run import Run
+from runwright.core.run import Run, TaskRow
 
 MOST_LINES = 40
 
@@ -95,13 +95,14 @@ async def _resume(args: Arguments) -> int:
     run = await _find(args)
     options = options_of(args)
 
-    async def prepare(engine: Engine) -> Sequence[str]:
+    async def prepare(engine: Engine) -> Shown:
         plan = await engine.plan_resume(run.id, options)
         if not args.quiet:
             out = args.err if args.json or args.events else args.out
             out.lines(plan_lines(run, plan, run.id, out))
             out.flush()
-        return (*plan.reuse, *plan.redo)
+        rows = await engine.store.tasks(run.id) if is_live(args) else []
+        return Shown(in_order(plan, rows), plan.reuse)
 
     async def work(engine: Engine) -> Run:
         return await engine.resume(run.id, options)
@@ -109,6 +110,12 @@ async def _resume(args: Arguments) -> int:
     strategy, workers = chosen_schedule(args)
     setup = Setup(title=run.name, strategy=strategy, workers=workers, prepare=prepare)
     return await drive(args, setup, work)
+
+
+def in_order(plan: ResumePlan, rows: Sequence[TaskRow]) -> list[str]:
+    """Return the ids of the tasks of a plan, known ones in the order of the run."""
+    place = {row.id: number for number, row in enumerate(rows)}
+    return sorted((*plan.reuse, *plan.redo), key=lambda name: place.get(name, len(place)))
 
 
 async def _find(args: Arguments) -> Run:

@@ -7,11 +7,11 @@ The first Ctrl-C stops the run and lets tasks end within their grace, a second o
 import argparse
 import asyncio
 import os
-from collections.abc import Sequence
 
 from runwright import wiring
 from runwright.cli import schedule, values
-from runwright.cli.drive import Engine, Setup, drive, is_live
+from runwright.cli.common import find_workflow
+from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
 from runwright.cli.parser import Arguments
 from runwright.core.options import FailurePolicy, RunOptions
 from runwright.core.run import Run
@@ -55,8 +55,7 @@ def execute(args: Arguments) -> int:
     if not args.dry_run:
         wiring.start_early()
     options = options_of(args)
-    path = wiring.find_workflow(args.workflow)
-    loaded = wiring.load(path)
+    loaded = wiring.load(find_workflow(args.workflow))
     if loaded.warnings and not args.quiet:
         from runwright.cli.render.problems import render_problems  # noqa: PLC0415 - only for warnings
 
@@ -67,8 +66,8 @@ def execute(args: Arguments) -> int:
 
         return show_plan(args, loaded.workflow, options, strategy, workers)
 
-    async def prepare(_: Engine) -> Sequence[str]:
-        return node_ids(loaded.workflow, options) if is_live(args) else ()
+    async def prepare(_: Engine) -> Shown:
+        return Shown(node_ids(loaded.workflow, options) if is_live(args) else ())
 
     async def work(engine: Engine) -> Run:
         return await engine.execute(loaded, options)

@@ -22,12 +22,12 @@ COLUMNS = (
     Column("run"),
     Column("workflow", least=8),
     Column("state"),
-    Column("started"),
+    Column("started", optional=True),
     Column("duration", right=True),
-    Column("tasks", right=True),
-    Column("ok", right=True),
-    Column("failed", right=True),
-    Column("tags", least=4),
+    Column("tasks", right=True, optional=True),
+    Column("ok", right=True, optional=True),
+    Column("failed", right=True, optional=True),
+    Column("tags", least=4, optional=True),
 )
 
 

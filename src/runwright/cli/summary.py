@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from runwright.cli.common import short_id
+from runwright.cli.common import Ended, short_id
 from runwright.cli.parser import Arguments
 from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import STATE_STYLES, Out
-from runwright.cli.render.times import duration, elapsed
+from runwright.cli.render.times import duration
 from runwright.core.run import Run, TaskRow
 from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskState
 from runwright.ports.stores import RunStore
@@ -16,16 +16,17 @@ MOST_FAILURES = 10
 TAIL_LINES = 8
 
 
-async def conclude(args: Arguments, store: RunStore, run: Run, status: int) -> None:
+async def conclude(args: Arguments, store: RunStore, ended: Ended) -> None:
     """Print the summary of a run that has ended, in the form that was asked for."""
+    run = ended.run
     if args.events or (args.quiet and run.state is RunState.SUCCEEDED and not args.json):
         return
     failed = await failures(store, run)
     if args.json:
-        args.out.json(summary_record(run, failed, status))
+        args.out.json(summary_record(run, failed, ended.status))
         return
     out = args.err if args.quiet else args.out
-    out.lines(summary_lines(run, failed, await short_id(store, run.id), out))
+    out.lines(summary_lines(ended, failed, await short_id(store, run.id), out))
 
 
 async def failures(store: RunStore, run: Run) -> list[TaskRow]:
@@ -44,12 +45,12 @@ def summary_record(run: Run, failed: Sequence[TaskRow], status: int) -> Record:
     }
 
 
-def summary_lines(run: Run, failed: Sequence[TaskRow], short: str, out: Out) -> Iterator[str]:
+def summary_lines(ended: Ended, failed: Sequence[TaskRow], short: str, out: Out) -> Iterator[str]:
     """Yield the lines of the summary."""
-    spent = duration(elapsed(run.started_at, run.ended_at))
+    run = ended.run
     mark = out.paint(out.mark("end"), STATE_STYLES[run.state.value])
     state = out.state(run.state.value)
-    yield f"{mark} {out.clean(run.name)} {state}{f' in {spent}' if spent else ''}  run {run.id}"
+    yield f"{mark} {out.clean(run.name)} {state} in {duration(ended.spent)}  run {run.id}"
     yield f"  {plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"
     if run.reason and run.state is not RunState.SUCCEEDED:
         yield f"  {out.clean(run.reason)}"

@@ -2,12 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from msgspec import Struct
 
 from runwright import wiring
-from runwright.cli.list import relative
+from runwright.cli.common import find_workflow, relative
 from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural, problem_record
 from runwright.cli.render.problems import render_problems
@@ -51,12 +50,12 @@ def execute(args: Arguments) -> int:
 def check(name: str) -> Check:
     """Load one file and build its graph."""
     try:
-        path = wiring.find_workflow(name)
+        path = find_workflow(name)
         loaded = wiring.load(path)
         graph = build(loaded.workflow)
     except DefinitionError as error:
         return Check(name, None, None, errors=[_placed(problem, name) for problem in error.problems])
-    return Check(relative(Path(path)), loaded.workflow, graph, warnings=loaded.warnings)
+    return Check(str(path), loaded.workflow, graph, warnings=loaded.warnings)
 
 
 def _placed(problem: Problem, name: str) -> Problem:

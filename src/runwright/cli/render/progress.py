@@ -1,6 +1,6 @@
 """The live view's own picture of a run, folded from its progress events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -38,6 +38,7 @@ class Progress:
 
     Attributes:
         total: Number of ordinary tasks.
+        reused: Ids of those that had succeeded before.
         states: State of each task that was heard of, by id.
         running: When each running task started its current attempt, by id.
         spent: Seconds that each finished task took, by id.
@@ -47,18 +48,19 @@ class Progress:
         counts: Number of ordinary tasks in each final state.
     """
 
-    def __init__(self, total: int = 0) -> None:
+    def __init__(self, total: int = 0, reused: Collection[str] = ()) -> None:
         self.total = total
+        self.reused = frozenset(reused)
         self.run_id = ""
         self.started_at: datetime | None = None
-        self.states: dict[str, TaskState] = {}
+        self.states: dict[str, TaskState] = dict.fromkeys(self.reused, TaskState.SUCCEEDED)
         self.roles: dict[str, TaskRole] = {}
         self.running: dict[str, datetime] = {}
         self.spent: dict[str, float] = {}
         self.retries: dict[str, int] = {}
         self.errors: dict[str, str] = {}
         self.failed: list[str] = []
-        self.counts: dict[TaskState, int] = {}
+        self.counts: dict[TaskState, int] = {TaskState.SUCCEEDED: len(self.reused)}
         self._begun: dict[str, datetime] = {}
 
     @property

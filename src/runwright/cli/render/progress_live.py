@@ -1,6 +1,6 @@
 """Progress on a terminal: a tree of tasks that changes in place, a bar, and what is worth keeping above it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -33,6 +33,7 @@ class LiveView:
         out: A terminal.
         title: Text of the first line.
         tasks: Ids of the ordinary tasks, in the order in which to show them.
+        reused: Those of them that have succeeded already.
         now: Tells the time.
         height: Rows to draw in; the terminal's if None.
     """
@@ -40,14 +41,20 @@ class LiveView:
     listens = True
 
     def __init__(
-        self, out: Out, title: str, tasks: Sequence[str], now: Now, height: int | None = None
+        self,
+        out: Out,
+        title: str,
+        tasks: Sequence[str],
+        reused: Collection[str],
+        now: Now,
+        height: int | None = None,
     ) -> None:
         self._out = out
         self._now = now
         self._console = Console(
             file=out.stream, force_terminal=True, no_color=not out.colour, highlight=False, height=height
         )
-        self._progress = Progress(len(tasks))
+        self._progress = Progress(len(tasks), reused)
         self._tree = Tree(out, title, tasks, self._progress)
         self._queue: SimpleQueue[ProgressEvent | str | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="progress", daemon=True)

@@ -105,6 +105,8 @@ class Tree:
         head = f"{self._mark(state, now)} {out.paint(name, 'dim') if state is TaskState.PENDING else name}"
         spent = elapsed(progress.running.get(node), None, now) if state in LIVE else progress.spent.get(node)
         tail = [out.paint(duration(spent), "dim")] if spent is not None else []
+        if node in progress.reused and state is TaskState.SUCCEEDED and spent is None:
+            tail.append(out.paint("reused", "dim"))
         again = progress.retries.get(node, 0)
         if again:
             tail.append(out.paint(f"{out.mark('retry')}{again}", "warn"))
