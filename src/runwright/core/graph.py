@@ -331,8 +331,9 @@ def critical_path(graph: Graph, durations: Mapping[int, float]) -> list[int]:
 def _latest(
     graph: Graph, until: "array[float]", best: Sequence[tuple[float, int]], sources: Sequence[int]
 ) -> tuple[float, int]:
-    ends = [(until[-1 - s], -1 - s) if s < 0 else (best[s][0], -best[s][1]) for s in sources]
-    return max(ends, default=(0.0, -1))
+    """Return the latest end among the sources and its node; of equal ends the first node."""
+    end, minus_node = max(((until[-1 - s], 1 + s) if s < 0 else best[s] for s in sources), default=(0.0, 1))
+    return end, -minus_node
 
 
 def _walk_back(came_from: "array[int]", node: int) -> list[int]:
