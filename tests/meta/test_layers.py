@@ -26,7 +26,13 @@ VIOLATIONS = [
     ("core/bad.py", "from time import time", "Core is pure"),
     ("ports/bad.py", "import subprocess", "Ports are protocols"),
     ("engines/bad.py", "import random", "Engines take time, chance and the world from their doors"),
-    ("engines/bad.py", "import apsw", "Vendors stay in their rooms"),
+    ("testing/bad.py", "import runwright.executors", "The world and the fakes know no engine"),
+    ("engines/bad.py", "from runwright.testing import *", "Fakes are for those who test"),
+    ("cli/bad.py", "from runwright.testing import *", "Fakes are for those who test"),
+    ("engines/bad.py", "import apsw", "SQLite stays in its room"),
+    ("adapters/bad.py", "import apsw", "SQLite stays in its room"),
+    ("adapters/bad.py", "import rtoml", "TOML stays in its room"),
+    ("cli/bad.py", "import rich", "The terminal stays in its room"),
 ]
 
 
