@@ -1,42 +1,51 @@
-"""Install the Python peers into an environment of their own; each one that can't be installed is named and left out."""
+"""Set up what is compared: Runwright as its users have it, and the Python peers, in environments of their own.
+
+A peer that can't be installed is named and left out.
+"""
 
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import ROOT
 
-VENV = ROOT / ".venv-bench"
+PEERS = ROOT / ".venv-bench"
+OWN = ROOT / ".venv-bench-own"
 WANTED = Path(__file__).with_name("requirements.txt")
+PINS = ROOT / "tools" / "constraints.txt"
 
 
-def install() -> bool:
-    """Bring the environment up to date with requirements.txt; tell whether all of it is there."""
-    stamp = VENV / ".installed"
-    digest = hashlib.sha256(WANTED.read_bytes()).hexdigest()
+def install() -> None:
+    """Bring both environments up to date."""
+    _set_up(OWN, [ROOT / "pyproject.toml", PINS], lambda: _pip(OWN, "-e", str(ROOT), "-c", str(PINS)))
+    _set_up(PEERS, [WANTED], lambda: _pip(PEERS, "-r", str(WANTED)) or _one_by_one())
+
+
+def _set_up(venv: Path, sources: list[Path], fill: Callable[[], bool]) -> None:
+    stamp = venv / ".installed"
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
-        return True
-    print("Installing the peers into .venv-bench", file=sys.stderr)
-    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=False).returncode == 0
-    done = made and (_pip("-r", str(WANTED)) or _one_by_one())
-    if done:
+        return
+    print(f"Setting up {venv.name}", file=sys.stderr)
+    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], check=False).returncode == 0
+    if made and fill():
         stamp.write_text(digest)
-    return done
 
 
 def _one_by_one() -> bool:
     lines = [line.partition("#")[0].strip() for line in WANTED.read_text().splitlines()]
-    failed = [line for line in lines if line and not _pip(line)]
+    failed = [line for line in lines if line and not _pip(PEERS, line)]
     for line in failed:
         print(f"could not install {line}: its rows will say so", file=sys.stderr)
     return not failed
 
 
-def _pip(*wanted: str) -> bool:
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+def _pip(venv: Path, *wanted: str) -> bool:
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     return subprocess.run([*command, *wanted], check=False).returncode == 0
 
 
 if __name__ == "__main__":
-    install()  # missing peers don't stop the benchmarks
+    install()  # what is missing does not stop the benchmarks: its rows say so

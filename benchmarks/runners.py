@@ -16,7 +16,8 @@ from benchmarks.harness import ROOT, Entry, Failed, child_env, run_once
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 PEERS = ROOT / ".venv-bench" / "bin"
-PYTHON = sys.executable
+OWN = ROOT / ".venv-bench-own" / "bin"
+PYTHON = str(OWN / "python") if (OWN / "runwright").exists() else sys.executable
 
 OFFLINE = {
     "PREFECT_HOME": str(ROOT / "out" / "bench" / "prefect-home"),

@@ -4,34 +4,36 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
-from runwright import Engine, decode_workflow, open_store
+from runwright import Engine, load_workflow, open_store
 
 
 def definition(count):
-    call = {"function": "benchmarks.programs.noops:nothing"}
-    tasks = {f"t{index}": {"executor": "python", "args": call} for index in range(count)}
-    return {"name": "noop", "tasks": tasks}
+    call = 'executor = "python"\nargs = { function = "benchmarks.programs.noops:nothing" }\n'
+    return 'name = "noop"\n' + "".join(f"[tasks.t{index}]\n{call}" for index in range(count))
 
 
-def memory_store():
-    from runwright.testing import MemoryStore  # noqa: PLC0415
+def make_store(url):
+    if url == "memory":
+        from runwright.testing import MemoryStore  # noqa: PLC0415
 
-    return MemoryStore()
+        return MemoryStore()
+    return open_store(url)
 
 
-async def main(count, workers, url):
-    workflow = decode_workflow(definition(count), default_name="noop")
-    store = memory_store() if url == "memory" else open_store(url)
-    engine = Engine(store, strategy="work-stealing", workers=workers)
-    started = time.perf_counter()
-    run = await engine.execute(workflow)
-    seconds = time.perf_counter() - started
+async def main(workflow, workers, url):
+    async with Engine(make_store(url), strategy="work-stealing", workers=workers) as engine:
+        started = time.perf_counter()
+        run = await engine.execute(workflow)
+        seconds = time.perf_counter() - started
     assert str(run.state) == "succeeded", run
     return seconds
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1])
-    seconds = asyncio.run(main(count, int(sys.argv[2]), sys.argv[3]))
+    file = Path("noop.toml")
+    file.write_text(definition(count))
+    seconds = asyncio.run(main(load_workflow(file), int(sys.argv[2]), sys.argv[3]))
     print(json.dumps({"seconds": seconds, "tasks": count}))

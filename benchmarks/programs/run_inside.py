@@ -11,11 +11,10 @@ from runwright import Engine, load_workflow, open_store
 
 async def main(path, url, strategy, workers):
     workflow = load_workflow(path)
-    store = open_store(url)
-    engine = Engine(store, strategy=strategy, workers=workers)
-    started = time.perf_counter()
-    run = await engine.execute(workflow)
-    seconds = time.perf_counter() - started
+    async with Engine(open_store(url), strategy=strategy, workers=workers) as engine:
+        started = time.perf_counter()
+        run = await engine.execute(workflow)
+        seconds = time.perf_counter() - started
     assert str(run.state) == "succeeded", run
     return seconds
 
