@@ -39,7 +39,7 @@ VIOLATIONS = [
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     return subprocess.run(
-        [LINT, "--no-cache", "--no-logo"],
+        [LINT, "--cache-dir", folder / ".cache", "--no-logo"],
         cwd=folder,
         env=env | {"PYTHONPATH": str(folder / "src"), "COLUMNS": "200"},
         capture_output=True,
