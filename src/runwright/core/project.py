@@ -42,7 +42,7 @@ INTERRUPTED = Failure(code="E_INTERRUPTED", message="the engine ended before the
 
 
 class TaskChange(Struct, array_like=True, gc=False):
-    """What becomes of the row of a task; `state` None leaves everything but `attempts` as it is."""
+    """What becomes of the row of a task; `state` None (it was only reserved) leaves all but `attempts` as it is."""
 
     id: str
     key: str
@@ -302,6 +302,8 @@ class Rows:
     def _apply_task(self, change: TaskChange) -> None:
         row = self.tasks.get(change.id)
         if row is None:
+            if change.state is None:
+                return
             row = TaskRow(id=change.id, key=change.key, name=change.id, role=change.role, level=-1)
         attempts = max(row.attempts, change.attempts)
         if change.withdrawn:

@@ -109,7 +109,8 @@ END;
 CREATE VIEW batch AS
 SELECT
   NULL AS run, NULL AS token, NULL AS head_seq, NULL AS head_hash,
-  NULL AS bodies, NULL AS hashes, NULL AS tasks, NULL AS attempts, NULL AS variables,
+  NULL AS bodies, NULL AS hashes, NULL AS tasks, NULL AS moved, NULL AS counts, NULL AS reserved, NULL AS withdrawn,
+  NULL AS attempts, NULL AS variables,
   NULL AS state, NULL AS reason, NULL AS started_at, NULL AS ended_at, NULL AS resumed_at, NULL AS interrupted,
   NULL AS cancel_at, NULL AS cancel_reason,
   NULL AS resume_count, NULL AS definition, NULL AS strategy, NULL AS workers,
@@ -132,49 +133,52 @@ BEGIN
   UPDATE attempts SET state = 'cancelled', ended_at = NEW.resumed_at, failure = NEW.interrupted
   WHERE run = iif(NEW.resumed_at IS NULL, NULL, NEW.run) AND state IN ('pending', 'running');
 
-  -- Every move of a task from one state to another moves one count.
+  -- Every move of an ordinary task from one state to another moves one count.
   UPDATE runs SET
-    pending   = runs.pending   + moved.pending,
-    running   = runs.running   + moved.running,
-    succeeded = runs.succeeded + moved.succeeded,
-    failed    = runs.failed    + moved.failed,
-    skipped   = runs.skipped   + moved.skipped,
-    cancelled = runs.cancelled + moved.cancelled
+    pending   = runs.pending   + (NEW.counts ->> 0) - old.pending,
+    running   = runs.running   + (NEW.counts ->> 1) - old.running,
+    succeeded = runs.succeeded + (NEW.counts ->> 2) - old.succeeded,
+    failed    = runs.failed    + (NEW.counts ->> 3) - old.failed,
+    skipped   = runs.skipped   + (NEW.counts ->> 4) - old.skipped,
+    cancelled = runs.cancelled + (NEW.counts ->> 5) - old.cancelled
   FROM (
     SELECT
-      total(new = 'pending')   - total(old = 'pending')   AS pending,
-      total(new = 'running')   - total(old = 'running')   AS running,
-      total(new = 'succeeded') - total(old = 'succeeded') AS succeeded,
-      total(new = 'failed')    - total(old = 'failed')    AS failed,
-      total(new = 'skipped')   - total(old = 'skipped')   AS skipped,
-      total(new = 'cancelled') - total(old = 'cancelled') AS cancelled
-    FROM (
-      SELECT known.state AS old, coalesce(change.value ->> 4, known.state, 'pending') AS new
-      FROM json_each(NEW.tasks) AS change
-      LEFT JOIN tasks AS known ON known.run = NEW.run AND known.id = change.value ->> 0
-      WHERE change.value ->> 2 = 'task'
-    )
-  ) AS moved
+      count(*) FILTER (WHERE state = 'pending')   AS pending,
+      count(*) FILTER (WHERE state = 'running')   AS running,
+      count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
+      count(*) FILTER (WHERE state = 'failed')    AS failed,
+      count(*) FILTER (WHERE state = 'skipped')   AS skipped,
+      count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+    FROM json_each(NEW.moved) AS moved CROSS JOIN tasks ON tasks.run = NEW.run AND tasks.id = moved.value
+  ) AS old
   WHERE runs.key = NEW.run;
 
-  -- What was reserved before this batch and never began is taken back.
+  -- What was reserved and never began is taken back.
   UPDATE tasks SET attempts = attempts - (
-    SELECT count(*) FROM attempts AS reserved
-    WHERE reserved.run = NEW.run AND reserved.task_id = tasks.id AND reserved.state = 'pending'
+    SELECT count(*) FROM attempts AS open
+    WHERE open.run = NEW.run AND open.task_id = tasks.id AND open.state = 'pending'
   )
-  WHERE run = NEW.run AND id IN (SELECT value ->> 0 FROM json_each(NEW.tasks) WHERE value ->> 12);
+  WHERE run = NEW.run AND id IN (SELECT value FROM json_each(NEW.withdrawn));
 
   DELETE FROM attempts
-  WHERE run = NEW.run AND state = 'pending'
-    AND task_id IN (SELECT value ->> 0 FROM json_each(NEW.tasks) WHERE value ->> 12);
+  WHERE run = NEW.run AND state = 'pending' AND task_id IN (SELECT value FROM json_each(NEW.withdrawn));
+
+  -- What was only reserved leaves the rest of the row as it is.
+  -- (An upsert, since an UPDATE with a FROM would look through all tasks of the run for each of them.)
+  INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, ignored)
+  SELECT known.run, known.id, '', '', '', 0, 0, known.state, '', change.value ->> 6, 0
+  FROM json_each(NEW.reserved) AS change
+  CROSS JOIN tasks AS known ON known.run = NEW.run AND known.id = change.value ->> 0
+  WHERE true
+  ON CONFLICT (run, id) DO UPDATE SET attempts = max(tasks.attempts, excluded.attempts);
 
   INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, started_at, ended_at,
                      failure, value, ignored)
   SELECT
-    NEW.run, value ->> 0, value ->> 1, value ->> 0, value ->> 2, value ->> 3, -1, coalesce(value ->> 4, 'pending'),
+    NEW.run, value ->> 0, value ->> 1, value ->> 0, value ->> 2, value ->> 3, -1, value ->> 4,
     value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, nullif(value -> 10, 'null'), value ->> 11
   FROM json_each(NEW.tasks)
-  WHERE value ->> 4 IS NOT NULL
+  WHERE true
   ON CONFLICT (run, id) DO UPDATE SET
     state      = excluded.state,
     reason     = excluded.reason,
@@ -187,13 +191,6 @@ BEGIN
     failure    = excluded.failure,
     value      = excluded.value,
     ignored    = excluded.ignored;
-
-  -- What was only reserved leaves the rest of the row as it is.
-  INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, ignored)
-  SELECT NEW.run, value ->> 0, value ->> 1, value ->> 0, value ->> 2, value ->> 3, -1, 'pending', '', value ->> 6, 0
-  FROM json_each(NEW.tasks)
-  WHERE value ->> 4 IS NULL
-  ON CONFLICT (run, id) DO UPDATE SET attempts = max(tasks.attempts, excluded.attempts);
 
   INSERT INTO attempts (run, task_id, number, seq, state, started_at, ended_at, failure)
   SELECT NEW.run, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6

@@ -1,6 +1,7 @@
 -- name: write_batch
 INSERT INTO batch
-VALUES (:run, :token, :head_seq, :head_hash, :bodies, :hashes, :tasks, :attempts, :variables,
+VALUES (:run, :token, :head_seq, :head_hash, :bodies, :hashes, :tasks, :moved, :counts, :reserved, :withdrawn,
+        :attempts, :variables,
         :state, :reason, :started_at, :ended_at, :resumed_at, :interrupted, :cancel_at, :cancel_reason,
         :resume_count, :definition, :strategy, :workers, :new_head_seq, :new_head_hash)
 
@@ -41,12 +42,16 @@ WHERE key = :key
 -- name: delete_tasks
 DELETE FROM tasks WHERE run = :key
 
+-- name: insert_fresh_tasks
+INSERT INTO tasks (run, id, position, key, name, role, level, state, reason, attempts, ignored)
+SELECT :key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'pending', '', 0, 0
+FROM json_each(:tasks)
+
 -- name: insert_tasks
-INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, started_at, ended_at,
-                   failure, value, ignored)
-SELECT :key, value ->> 'id', value ->> 'key', value ->> 'name', value ->> 'role', json_each.key, value ->> 'level',
-       value ->> 'state', value ->> 'reason', value ->> 'attempts', value ->> 'started_at', value ->> 'ended_at',
-       value ->> 'failure', nullif(value -> 'value', 'null'), value ->> 'ignored'
+INSERT INTO tasks (run, id, position, key, name, role, level, state, reason, attempts, ignored, started_at, ended_at,
+                   failure, value)
+SELECT :key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
+       value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, nullif(value -> 13, 'null')
 FROM json_each(:tasks)
 
 -- name: recount

@@ -8,7 +8,7 @@ import apsw
 
 from runwright.adapters.sqlite.connection import value
 from runwright.adapters.sqlite.queries import run_by_id
-from runwright.adapters.sqlite.records import SQL, Head, owner_of, run_parameters, text
+from runwright.adapters.sqlite.records import SQL, Head, owner_of, run_parameters, task_columns, text
 from runwright.adapters.sqlite.writer import RunBatch, read_head
 from runwright.core.chain import canonical, genesis, instant
 from runwright.core.errors import LeaseLost, RunIsActive, RunNotFound
@@ -106,7 +106,10 @@ def _insert_definition(connection: apsw.Connection, definition: Definition) -> N
 
 
 def _insert_tasks(connection: apsw.Connection, key: int, tasks: Sequence[TaskRow]) -> None:
-    connection.execute(SQL["insert_tasks"], {"key": key, "tasks": text(tasks)})
+    fresh, others = task_columns(tasks)
+    connection.execute(SQL["insert_fresh_tasks"], {"key": key, "tasks": text(fresh)})
+    if others:
+        connection.execute(SQL["insert_tasks"], {"key": key, "tasks": text(others)})
     connection.execute(SQL["recount"], {"key": key})
 
 

@@ -10,14 +10,16 @@ from msgspec.json import Decoder, Encoder
 from runwright.adapters.sql import queries
 from runwright.core.chain import instant
 from runwright.core.project import INTERRUPTED, Changes
-from runwright.core.run import Owner, Run
-from runwright.core.states import FINAL_RUN_STATES, RunState
+from runwright.core.run import Owner, Run, TaskRow
+from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskState
 
 SQL = queries("runs.sql")
 
 _ENCODER = Encoder()
 _OWNER: Decoder[Owner] = Decoder(Owner)
 _INTERRUPTED = _ENCODER.encode(INTERRUPTED).decode()
+
+_NOTHING_YET = ("", 0, False, None, None, None, None)
 
 
 class Head(Struct, frozen=True):
@@ -73,6 +75,28 @@ def run_parameters(run: Run) -> dict[str, Any]:
     }
 
 
+def task_columns(tasks: Sequence[TaskRow]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Return the columns of tasks that nothing has happened to yet, which most are, and of the others."""
+    fresh: list[tuple[Any, ...]] = []
+    others: list[tuple[Any, ...]] = []
+    for position, row in enumerate(tasks):
+        columns = (row.id, position, row.key, row.name, row.role, row.level)
+        came_about = (
+            row.reason,
+            row.attempts,
+            row.ignored,
+            row.started_at,
+            row.ended_at,
+            row.failure,
+            row.value,
+        )
+        if row.state is TaskState.PENDING and came_about == _NOTHING_YET:
+            fresh.append(columns)
+        else:
+            others.append((*columns, row.state, *came_about))
+    return fresh, others
+
+
 def batch_parameters(
     head: Head, bodies: Sequence[bytes], hashes: Sequence[bytes], changes: Changes
 ) -> dict[str, Any]:
@@ -85,7 +109,7 @@ def batch_parameters(
         "head_hash": head.hash,
         "bodies": text([body.decode() for body in bodies]),
         "hashes": b"".join(hashes),
-        "tasks": text(list(changes.tasks.values())),
+        **_task_parameters(changes),
         "attempts": text(list(changes.attempts.values())),
         "variables": text(list(changes.variables.values())),
         "state": run.state and run.state.value,
@@ -102,4 +126,18 @@ def batch_parameters(
         "workers": run.workers,
         "new_head_seq": head.seq + len(bodies),
         "new_head_hash": hashes[-1] if hashes else head.hash,
+    }
+
+
+def _task_parameters(changes: Changes) -> dict[str, Any]:
+    """Split the changes of tasks by what they need, since most need the least."""
+    moves = [change for change in changes.tasks.values() if change.state is not None]
+    ordinary = [change for change in moves if change.role is TaskRole.TASK]
+    states = [change.state for change in ordinary]
+    return {
+        "tasks": text(moves),
+        "moved": text([change.id for change in ordinary]),
+        "counts": text([states.count(state) for state in TaskState]),
+        "reserved": text([change for change in changes.tasks.values() if change.state is None]),
+        "withdrawn": text([change.id for change in moves if change.withdrawn]),
     }
