@@ -117,6 +117,8 @@ def show(text: str) -> int:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        sys.stdout = None
-        return 141
+        from runwright.cli.dispatch import EXIT_BROKEN_PIPE, silence  # noqa: PLC0415 - rarely needed
+
+        silence(sys.stdout)
+        return EXIT_BROKEN_PIPE
     return 0

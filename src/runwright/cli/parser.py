@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from runwright.cli.main import show
 from runwright.cli.render.terminal import Out
 from runwright.core.errors import Problem, UsageError
 from runwright.core.suggest import did_you_mean
@@ -68,6 +69,14 @@ class Parser(argparse.ArgumentParser):
         group.add_argument("--no-color", "--no-colour", action="store_true", help="no colours")
         group.add_argument("--verbose", action="store_true", help="say more, with tracebacks")
         group.add_argument("-h", "--help", action="help", help="show this text")
+
+    def print_help(self, file: object = None) -> None:
+        """Print the help and end; a reader that has gone away is no error.
+
+        Raises:
+            SystemExit: Always.
+        """
+        raise SystemExit(show(self.format_help().rstrip()))
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print.

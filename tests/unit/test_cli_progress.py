@@ -1,0 +1,243 @@
+"""Progress: the picture folded from events, as a tree, as lines, as JSON; slow and absent readers."""
+
+import json
+from threading import Event as Flag
+
+import pytest
+from cli_state import START, Screen, at, pipe, terminal, text
+
+from runwright.cli.render.progress import Progress, label
+from runwright.cli.render.progress_jsonl import JsonLines
+from runwright.cli.render.progress_live import LiveView
+from runwright.cli.render.progress_plain import PlainView
+from runwright.cli.render.silence import Silence
+from runwright.cli.render.terminal import Out
+from runwright.cli.render.tree import Tree
+from runwright.cli.render.writer import Writer
+from runwright.core.events import ProgressEvent, ProgressKind
+from runwright.core.states import RunState, TaskRole, TaskState
+
+TASKS = ["fetch", "build[os=linux]", "build[os=mac]", "load"]
+
+
+def event(kind: str, task: str = "", seconds: float = 0, **fields: object) -> ProgressEvent:
+    return ProgressEvent(kind=ProgressKind(kind), run_id="r1", at=at(seconds), task_id=task, **fields)  # type: ignore[arg-type]
+
+
+def history() -> list[ProgressEvent]:
+    return [
+        event("run_started", total=4, run_state=RunState.RUNNING),
+        event("task_started", "fetch", 0, attempt=1),
+        event("task_retrying", "fetch", 1, attempt=1, delay=0.5, error="exit status 7"),
+        event("task_started", "fetch", 2, attempt=2),
+        event("task_done", "fetch", 3, attempt=2, state=TaskState.SUCCEEDED),
+        event("task_started", "build[os=linux]", 3, attempt=1),
+        event("task_output", "build[os=linux]", 3, output="made\n\x1b[2Jit\n", truncated=True),
+        event("task_failed", "build[os=linux]", 5, attempt=1, state=TaskState.FAILED, error="exit status 1"),
+        event("task_done", "load", 5, state=TaskState.CANCELLED, error="needs build"),
+        event("task_started", "alarm@build", 5, attempt=1, role=TaskRole.HANDLER),
+        event("task_started", "build[os=mac]", 5, attempt=1, task_name="Build"),
+    ]
+
+
+def folded() -> Progress:
+    progress = Progress(4)
+    for one in history():
+        progress.fold(one)
+    return progress
+
+
+def test_fold() -> None:
+    progress = folded()
+    assert progress.done == 3
+    assert progress.counts[TaskState.SUCCEEDED] == 1
+    assert progress.retries == {"fetch": 1}
+    assert progress.failed == ["build[os=linux]"]
+    assert set(progress.running) == {"alarm@build", "build[os=mac]"}
+    assert progress.spent["fetch"] == 3.0
+
+
+def test_tree() -> None:
+    tree = Tree(pipe(), "etl", TASKS, folded())
+    assert tree.frame(at(6), 30) == [
+        "etl  run r1",
+        "├─ ✓ fetch  3.0 s  ↻1",
+        "├─ ⠋ build  1/2",
+        "│  ├─ ✗ [os=linux]  2.0 s  exit status 1",
+        "│  ╰─ ⠋ [os=mac]  1.0 s",
+        "├─ ⊖ load  needs build",
+        "╰─ ⠋ alarm@build  1.0 s",
+        "",
+        "━━━━━━━━━━━━━━━━━━━━━━━━━━━╸────────  3/4  ✓ 1  ✗ 1  ⊖ 1  ↻ 1  6.0 s",
+    ]
+
+
+def test_tree_in_ascii() -> None:
+    lines = Tree(pipe("ascii"), "etl", TASKS, folded()).frame(at(6), 30)
+    assert all(line.isascii() for line in lines)
+    assert lines[1] == "|- + fetch  3.0 s  ~1"
+
+
+@pytest.mark.parametrize("room", [30, 10, 9, 8, 7, 5, 4, 3, 1])
+def test_tree_keeps_to_its_room(room: int) -> None:
+    lines = Tree(pipe(), "etl", TASKS, folded()).frame(at(6), room)
+    assert len(lines) <= max(room, 1)
+
+
+def test_matrices_fold_when_room_is_short() -> None:
+    tasks = ["a", *(f"m[n={n}]" for n in range(20)), "z"]
+    progress = Progress(22)
+    progress.fold(event("task_started", "m[n=7]", 0, attempt=1))
+    lines = Tree(pipe(), "etl", tasks, progress).frame(at(1), 12)
+    assert lines[2:5] == ["├─ ⠋ m  0/20", "│  ╰─ ⠋ [n=7]  1.0 s", "╰─ · z"]
+
+
+def test_large_runs_show_what_goes_on() -> None:
+    tasks = [f"t{n}" for n in range(5000)]
+    progress = Progress(5000)
+    for n in range(40):
+        progress.fold(event("task_started", f"t{n}", 0, attempt=1))
+    progress.fold(event("task_failed", "t0", 1, attempt=1, error="exit status 9"))
+    lines = Tree(pipe(), "etl", tasks, progress).frame(at(1), 20)
+    assert len(lines) <= 20
+    assert "exit status 9" in lines[1]
+    assert lines[-3].endswith("more running")
+
+
+def test_a_resume_shows_what_it_reuses() -> None:
+    progress = Progress(4, {"fetch", "build[os=linux]"})
+    lines = Tree(pipe(), "etl", TASKS, progress).frame(at(0), 30)
+    assert lines[1] == "├─ ✓ fetch  reused"
+    assert lines[-1].split()[1] == "2/4"
+
+
+def test_lines() -> None:
+    out = pipe()
+    view = PlainView(out, "etl")
+    for one in history():
+        view.event(one)
+    view.event(event("run_done", run_state=RunState.FAILED))
+    view.note("a note")
+    view.close()
+    view.abandon()
+    assert text(out).splitlines() == [
+        "▶ etl  run r1",
+        "→ fetch",
+        "↻ fetch  attempt 1 failed: exit status 7; again in 500 ms",
+        "→ fetch  attempt 2",
+        "✓ fetch  3.0 s",
+        "→ build[os=linux]",
+        "  │ made",
+        "  │ it",
+        "  │ (cut here; the log has all of it)",
+        "✗ build[os=linux]  2.0 s  exit status 1",
+        "⊖ load  needs build",
+        "→ alarm@build (handler)",
+        "→ build[os=mac]  Build",
+        "a note",
+    ]
+
+
+def test_json_lines() -> None:
+    out = pipe()
+    view = JsonLines(out)
+    for one in history():
+        view.event(one)
+    view.note("not an event")
+    view.close()
+    view.abandon()
+    found = [json.loads(line) for line in text(out).splitlines()]
+    assert [one["kind"] for one in found] == [one.kind.value for one in history()]
+    assert all({"kind", "run_id", "at"} <= set(one) for one in found)
+
+
+def test_live_view_draws_and_leaves_the_end_on_the_screen() -> None:
+    out = terminal(80)
+    view = LiveView(out, "etl", TASKS, (), lambda: at(6), height=30)
+    for one in history():
+        view.event(one)
+    view.note("a note")
+    view.close()
+    shown = text(out)
+    assert "a note" in shown
+    assert "it" in shown
+    assert "\x1b[2J" not in shown
+    assert shown.rstrip().splitlines()[-1].count("3/4") == 1
+    assert "exit status 1" in shown.splitlines()[-5]
+
+
+def test_a_terminal_that_goes_away_is_no_error() -> None:
+    screen = Screen()
+    out = Out(screen, environ={"TERM": "xterm", "COLUMNS": "80"})
+    view = LiveView(out, "etl", TASKS, (), lambda: START, height=30)
+    screen.close()
+    view.event(history()[0])
+    view.close()
+    view.abandon()
+
+
+class SlowScreen(Screen):
+    """Takes nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(terminal=False)
+        self.ready = Flag()
+
+    def write(self, text: str) -> int:
+        assert self.ready.wait(30)
+        return super().write(text)
+
+
+def test_a_slow_reader_holds_nobody_up_and_misses_nothing() -> None:
+    screen = SlowScreen()
+    writer = Writer(Out(screen, environ={}))
+    for number in range(1000):
+        writer.line(str(number))
+    assert screen.getvalue() == ""
+    screen.ready.set()
+    writer.close()
+    assert screen.getvalue().split() == [str(number) for number in range(1000)]
+
+
+class BrokenScreen(Screen):
+    """Its reader has gone away."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_is_written_to_once() -> None:
+    screen = BrokenScreen(terminal=False)
+    view = PlainView(Out(screen, environ={}), "etl")
+    for one in history():
+        view.event(one)
+    view.close()
+    assert screen.writes == 1
+
+
+def test_silence() -> None:
+    view = Silence()
+    for one in history():
+        view.event(one)
+    view.note("")
+    view.close()
+    view.abandon()
+    assert not view.listens
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "expected"),
+    [
+        ("build", "build", "build"),
+        ("build", "", "build"),
+        ("build[os=x]", "build", "build[os=x]"),
+        ("build", "The build", "build  The build"),
+        ("alarm@load", "alarm", "alarm@load"),
+        ("x", "\x1b", "x  \\x1b"),
+    ],
+)
+def test_labels(task: str, name: str, expected: str) -> None:
+    assert label(task, name) == expected
