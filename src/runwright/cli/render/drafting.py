@@ -25,6 +25,7 @@ from runwright.core.graph import Graph, critical_path
 from runwright.core.states import TaskRole, TaskState
 from runwright.core.workflow import TaskDefinition
 
+LEAST_WIDTH = 3
 URGENT = (TaskState.FAILED, TaskState.RUNNING)
 
 
@@ -56,13 +57,12 @@ def draft(graph: Graph, wishes: Wishes, limits: Limits, record: Record | None = 
     scene = _scene(graph, wishes, limits, record)
     block_of = array("i", [-1]) * len(graph.groups)
     blocks = _place(scene, block_of)
-    shown = sum(block.kind is not Kind.MORE for block in blocks)
     cell_of = {cell.id: number for block in blocks for number, cell in enumerate(block.cells)}
     edges = _edges(scene, block_of, cell_of, blocks)
     handlers = _handlers(scene, len(blocks), block_of)
     blocks += handlers[0]
     edges += handlers[1]
-    notes = [*_notes(scene, shown, blocks), *_edge_notes(limits, len(edges))]
+    notes = [*_notes(scene, blocks), *_edge_notes(limits, len(edges))]
     return _titled(scene, blocks, _cut(edges, limits.edges), notes)
 
 
@@ -101,9 +101,11 @@ def _urgency(scene: Scene, group: int) -> int:
 
 def _place(scene: Scene, block_of: "array[int]") -> list[Block]:
     blocks: list[Block] = []
-    for column, levels in enumerate(_columns(scene)):
+    columns = _columns(scene)
+    width = min(scene.limits.width, max(scene.limits.blocks // max(len(columns), 1), LEAST_WIDTH))
+    for column, levels in enumerate(columns):
         groups = [group for level in levels for group in level]
-        room = scene.limits.width if len(levels) == 1 else 0
+        room = width if len(levels) == 1 else 0
         shown, hidden = _choose(scene, groups, room)
         for group in shown:
             block_of[group] = len(blocks)
@@ -160,7 +162,7 @@ def _level_ranges(graph: Graph) -> list[range]:
 def _more(scene: Scene, groups: Sequence[int], column: int, levels: int) -> Block:
     graph = scene.graph
     count = sum(len(graph.nodes(group)) for group in groups)
-    tally = add_tallies([scene.tallies[group] for group in groups]) if scene.tallies else {}
+    tally = add_tallies(scene.tallies[group] for group in groups) if scene.tallies else {}
     where = f" on {plural(levels, 'level')}" if levels > 1 else ""
     return Block(
         id=f"…{column}",
@@ -311,7 +313,7 @@ def _edge_notes(limits: Limits, count: int) -> list[str]:
     return [f"Only {limits.edges:,} of {count:,} edges are drawn."] if count > limits.edges else []
 
 
-def _notes(scene: Scene, shown: int, blocks: Sequence[Block]) -> list[str]:
+def _notes(scene: Scene, blocks: Sequence[Block]) -> list[str]:
     left_out = sum(block.count for block in blocks if block.kind is Kind.MORE)
     notes = []
     if left_out:

@@ -16,7 +16,7 @@ from runwright.cli.render.terminal import Out, cell_width, clean, shorten
 from runwright.cli.render.times import duration
 from runwright.core.states import TaskState
 
-LIMITS = Limits(fold=6, cells=60, width=60, levels=150, edges=100_000)
+LIMITS = Limits(fold=6, cells=60, width=60, levels=150, blocks=1_500, edges=100_000)
 USUAL_WIDTH = 100
 TIME_WIDTH = 9
 STRIP_WIDTH = 22

@@ -8,7 +8,7 @@ from runwright.cli.render.picture import Block, Cell, Edge, Kind, Limits, Pictur
 from runwright.cli.render.terminal import clean
 from runwright.cli.render.times import duration
 
-LIMITS = Limits(fold=12, cells=500, width=500, levels=1_000, edges=50_000)
+LIMITS = Limits(fold=12, cells=500, width=500, levels=1_000, blocks=6_000, edges=30_000)
 
 
 def quote(*lines: str) -> str:

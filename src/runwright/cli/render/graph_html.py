@@ -14,7 +14,7 @@ from runwright.cli.render.palette import DARK, LIGHT, TONES, Scheme
 from runwright.cli.render.picture import Limits, Picture
 from runwright.cli.render.svg_parts import style, xml
 
-LIMITS = Limits(fold=12, cells=200, width=200, levels=300, edges=20_000)
+LIMITS = Limits(fold=12, cells=200, width=200, levels=300, blocks=3_000, edges=9_000)
 _HERE = Path(__file__).parent
 
 

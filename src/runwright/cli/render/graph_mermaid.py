@@ -9,7 +9,7 @@ from runwright.cli.render.picture import Block, Edge, Kind, Limits, Picture
 from runwright.cli.render.terminal import clean
 from runwright.cli.render.times import duration
 
-LIMITS = Limits(fold=6, cells=24, width=24, levels=40, edges=480)
+LIMITS = Limits(fold=6, cells=24, width=24, levels=40, blocks=200, edges=480)
 """Mermaid refuses more than 500 edges and, unless it is told otherwise, more than 50,000 characters."""
 
 _SAFE = re.compile(r"[^\w \-.,:=/·×]|_")  # noqa: RUF001

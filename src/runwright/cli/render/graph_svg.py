@@ -9,7 +9,7 @@ from runwright.cli.render.svg_parts import badge, document, number, text, xml
 from runwright.cli.render.times import duration
 from runwright.core.states import TaskState
 
-LIMITS = Limits(fold=6, cells=60, width=60, levels=120, edges=6_000)
+LIMITS = Limits(fold=6, cells=60, width=60, levels=120, blocks=1_500, edges=6_000)
 MARGIN = 32.0
 SHOWN_FACTS = ("about", "why", "runs", "if", "retries", "timeout", "on failure", "serves")
 MONO_FACTS = frozenset({"runs", "if"})

@@ -5,7 +5,7 @@ matrix of 1,000 stays one edge. A matrix block is folded (one box with counts) o
 inside it). What does not fit a limit stands in blocks of kind `more`, and `Picture.notes` says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -31,6 +31,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         cells: Most cells of one unfolded matrix.
         width: Most blocks of one level.
         levels: Most levels.
+        blocks: Most blocks in all, about; a graph of many levels shows fewer of each.
         edges: Most edges.
     """
 
@@ -38,6 +39,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     cells: int
     width: int
     levels: int
+    blocks: int
     edges: int
 
 
@@ -57,7 +59,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     handlers: bool = False
 
 
-class Measure(Struct, frozen=True, kw_only=True):
+class Measure(Struct, frozen=True, kw_only=True, gc=False):
     """How one task of a run went.
 
     Attributes:
@@ -183,7 +185,10 @@ def worst(tally: Mapping[TaskState, int]) -> TaskState | None:
     return next((state for state in SEVERITY if tally.get(state)), None)
 
 
-def add_tallies(tallies: Sequence[Mapping[TaskState, int]]) -> dict[TaskState, int]:
+def add_tallies(tallies: Iterable[Mapping[TaskState, int]]) -> dict[TaskState, int]:
     """Return counts by state over several parts, in the order of `TaskState`, without zeros."""
-    sums = {state: sum(tally.get(state, 0) for tally in tallies) for state in TaskState}
+    sums = dict.fromkeys(TaskState, 0)
+    for tally in tallies:
+        for state, count in tally.items():
+            sums[state] += count
     return {state: count for state, count in sums.items() if count}

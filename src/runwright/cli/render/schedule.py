@@ -19,7 +19,7 @@ LEAST_IDLE = 10.0
 IDLE_SHARE = 0.15
 
 
-class Bar(Struct, frozen=True, kw_only=True):
+class Bar(Struct, frozen=True, kw_only=True, gc=False):
     """One attempt; seconds from the run's start. `live` is true while it has no end."""
 
     number: int
