@@ -11,7 +11,7 @@ from runwright.adapters.sqlite.queries import run_by_id
 from runwright.adapters.sqlite.records import SQL, Head, owner_of, run_parameters, task_columns, text
 from runwright.adapters.sqlite.writer import RunBatch, read_head
 from runwright.core.chain import canonical, genesis, instant
-from runwright.core.errors import LeaseLost, RunIsActive, RunNotFound
+from runwright.core.errors import LeaseLost, RunIsActive, RunNotFound, StoreError
 from runwright.core.events import AnyEvent
 from runwright.core.lease import busy_text, is_held, lost_text
 from runwright.core.run import Definition, Lease, Owner, Run, TaskRow
@@ -30,6 +30,8 @@ def create_run(
     expires_at: datetime,
 ) -> Head:
     """Write a new run with everything it begins with; return the end of its log."""
+    if value(connection, SQL["run_by_id"], {"id": run.id}) is not None:
+        raise StoreError(f"run {run.id} is already there; give the new run an id of its own")
     first = genesis(run.id, run.created_at)
     lease = {"owner": text(owner), "expires_at": instant(expires_at), "head_hash": first}
     _insert_definition(connection, definition)

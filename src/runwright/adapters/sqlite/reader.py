@@ -10,6 +10,7 @@ import apsw
 
 from runwright.adapters.sqlite.connection import check_version, newest_version, schema_version
 from runwright.adapters.sqlite.errors import explain, patiently
+from runwright.core.errors import StoreError
 
 _BUSY_MS = 5_000
 _MOST_TRIES = 50
@@ -28,6 +29,7 @@ class Reader:
     def __init__(self, path: str, shared: bool) -> None:
         self._path = path
         self._shared = shared
+        self._closed = False
         self._connection: apsw.Connection | None = None
         self._threads: ThreadPoolExecutor | None = None
 
@@ -37,6 +39,8 @@ class Reader:
         Raises:
             StoreError: If the store can't be read.
         """
+        if self._closed:
+            raise StoreError(f"{self._path}: the store has been closed")
         if self._threads is None:
             self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runwright-reader")
         return await get_running_loop().run_in_executor(self._threads, self.run_here, query, missing)
@@ -55,6 +59,7 @@ class Reader:
 
     def close(self) -> None:
         """End the thread and close the connection."""
+        self._closed = True
         if self._threads is not None:
             self._threads.shutdown()
         if self._connection is not None:

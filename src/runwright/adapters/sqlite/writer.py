@@ -29,6 +29,9 @@ Action = Callable[[apsw.Connection], Any]
 
 _MOST_TRIES = 100
 
+_STALE = "stale lease"
+"""What the batch's trigger says if the run's token or head is not the expected one."""
+
 
 class Append:
     """A call of `append` that waits for its commit."""
@@ -238,9 +241,10 @@ class Writer:
             batches, refused = self._plan(appends)
             try:
                 patiently(lambda batches=batches: self._write_batches(batches))  # type: ignore[misc]
-            except apsw.ConstraintError:
-                self._heads.clear()  # a lease has passed on since its head was read: look again
-            except apsw.SQLError as error:
+            except (apsw.ConstraintError, apsw.SQLError) as error:
+                if _STALE in str(error):
+                    self._heads.clear()  # a lease has passed on since its head was read: look again
+                    continue
                 if len(appends) == 1:
                     raise StoreError(f"{self._path}: these events can't be stored ({error})") from error
                 return [self._write_alone(append) for append in appends]
