@@ -76,6 +76,7 @@ class Planner:
             if definition.condition
         }
         self._bad_nodes: set[int] = set()
+        self._retried: set[int] = set()
 
     def next(self) -> Decision | None:
         """Return what to do next, or None if nothing can be decided before something else ends."""
@@ -87,8 +88,12 @@ class Planner:
         self.states[node] = TaskState.RUNNING
 
     def retry(self, node: int) -> None:
-        """Note that another attempt of a node is due; `next` will hand it out again, or settle it."""
+        """Note that another attempt of a node is due; `next` will hand it out again, or settle it.
+
+        Its condition held when it began, and is not asked again.
+        """
         self.states[node] = TaskState.PENDING
+        self._retried.add(node)
         self._frontier.put_back(node)
 
     def ended(self, node: int, state: TaskState, *, ignored: bool = False) -> None:
@@ -144,7 +149,7 @@ class Planner:
                 return Settle(node, TaskState.CANCELLED, self._needs(blocker))
             if self.stop_reason:
                 return Settle(node, TaskState.CANCELLED, self.stop_reason)
-        if group in self._conditions:
+        if group in self._conditions and node not in self._retried:
             return self._check_condition(node, group, failed=blocker is not None)
         return Start(node)
 

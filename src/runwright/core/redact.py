@@ -11,6 +11,9 @@ MASK = b"***"
 MIN_SECRET_BYTES = 3
 """Shorter values are not redacted: masking every occurrence of a letter or two would leave no readable log."""
 
+WRAP_COLUMNS = (64, 76)
+"""Where ``openssl`` and ``base64`` break the lines of base64 text."""
+
 MIN_LINE_BYTES = 6
 """Shortest line of a multi-line secret that is masked on its own."""
 
@@ -28,13 +31,22 @@ def forms(secret: str) -> set[bytes]:
     found = {raw, *_lines(raw), *_base64_forms(raw)}
     if raw.isascii() or _is_text(secret):
         found |= {quote(secret, safe="").encode(), quote_plus(secret).encode()}
-        found.add(msgspec.json.encode(secret)[1:-1])
-        found.add(secret.encode("unicode_escape"))
+        escaped = msgspec.json.encode(secret)[1:-1]
+        found |= {escaped, _ascii_json(escaped.decode()), secret.encode("unicode_escape")}
     return {form for form in found if len(form) >= MIN_SECRET_BYTES}
 
 
 def _is_text(secret: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in secret)
+
+
+def _ascii_json(escaped: str) -> bytes:
+    """Return JSON text with everything beyond ASCII as escapes, as many encoders write it."""
+    if escaped.isascii():
+        return escaped.encode()
+    units = escaped.encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes).encode()
 
 
 def _lines(raw: bytes) -> set[bytes]:
@@ -50,7 +62,14 @@ def _base64_forms(raw: bytes) -> set[bytes]:
         if end - start >= MIN_LINE_BYTES:
             stable = whole[start:end]
             found |= {stable, stable.replace(b"+", b"-").replace(b"/", b"_")}
-    return found
+    return found | _wrapped_base64(raw)
+
+
+def _wrapped_base64(raw: bytes) -> set[bytes]:
+    """Return the lines into which tools break the base64 text of a long secret."""
+    text = b64encode(raw)[: 8 * len(raw) // 6]
+    lines = {text[at : at + width] for width in WRAP_COLUMNS for at in range(0, len(text), width)}
+    return {line for line in lines if len(line) >= MIN_LINE_BYTES and len(line) < len(text)}
 
 
 class Redactor:
@@ -80,12 +99,20 @@ class Redactor:
         """Return `text` with every secret masked."""
         if not self._patterns:
             return text
-        return self.bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        return self.bytes(_encoded(text)).decode("utf-8", "surrogateescape")
 
     def finds(self, text: str) -> bool:
         """Tell whether `text` holds a secret in any form."""
-        data = text.encode("utf-8", "surrogateescape")
+        data = _encoded(text)
         return any(pattern in data for pattern in self._patterns)
+
+
+def _encoded(text: str) -> bytes:
+    """Return text as bytes; half a character that stands for no byte becomes a question mark."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 class RedactingStream:
@@ -153,11 +180,13 @@ class RedactingStream:
         """Return where the longest end of `data` begins that a secret could begin with."""
         held = 0
         for pattern in self._patterns:
-            longest = min(len(pattern) - 1, len(data))
-            for length in range(longest, held, -1):
-                if data.endswith(pattern[:length]):
-                    held = length
+            start = len(data) - min(len(pattern) - 1, len(data))
+            at = data.find(pattern[0], start)
+            while 0 <= at < len(data) - held:
+                if pattern.startswith(data[at:]):
+                    held = len(data) - at
                     break
+                at = data.find(pattern[0], at + 1)
         return len(data) - held
 
 

@@ -63,7 +63,6 @@ def plan_resume(
     by_id = {row.id: row for row in rows}
     changed = changed_tasks(before, graph.workflow)
     redo = _redo(graph, by_id, changed, options)
-    kept: dict[int, TaskState] = {}
     if options.only:
         selected = graph.select(options.only)
         redo = {node: redo.get(node, "named by --only") for node in sorted(selected)}
@@ -105,11 +104,13 @@ def _redo(
     for node in sorted(graph.select(options.start_from)) if options.start_from else ():
         causes[node] = "named by --from"
     for node in range(len(graph)):
-        reason = _own_reason(by_id, graph.ids[node], changed.get(graph.definition(node).key, ()))
-        if reason:
-            reasons[node] = reason
-            if reason.endswith(_CHANGED):
-                causes.setdefault(node, reason)
+        row = by_id.get(graph.ids[node])
+        fields = changed.get(graph.definition(node).key, ()) if row is not None else ()
+        why = [*_state_reason(row), *([f"its {', '.join(fields)} changed"] if fields else [])]
+        if why:
+            reasons[node] = "; ".join(why)
+        if fields:
+            causes.setdefault(node, reasons[node])
     _undone(graph, by_id, reasons, causes)
     for node in graph.downstream(causes):
         if node not in causes:
@@ -117,22 +118,19 @@ def _redo(
     return dict(sorted({**reasons, **causes}.items()))
 
 
-_CHANGED = "changed"
-
-
-def _own_reason(by_id: Mapping[str, TaskRow], node_id: str, fields: Sequence[str]) -> str:
-    row = by_id.get(node_id)
+def _state_reason(row: TaskRow | None) -> tuple[str, ...]:
+    """Return why a task must run as it stands; nothing if it succeeded."""
     if row is None:
-        return "is new"
+        return ("is new",)
     if row.state is TaskState.SUCCEEDED:
-        return f"its {', '.join(fields)} {_CHANGED}" if fields else ""
+        return ()
     if row.state is TaskState.SKIPPED:
-        return "was skipped; its condition is checked again"
+        return ("was skipped; its condition is checked again",)
     if row.state is TaskState.RUNNING or (row.attempts and row.state is TaskState.PENDING):
-        return f"was interrupted in attempt {row.attempts}"
+        return (f"was interrupted in attempt {row.attempts}",)
     if row.state is TaskState.PENDING:
-        return "had not started"
-    return f"{row.state.value}{f': {row.reason}' if row.reason else ''}"
+        return ("had not started",)
+    return (f"{row.state.value}{f': {row.reason}' if row.reason else ''}",)
 
 
 def _undone(

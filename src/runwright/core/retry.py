@@ -13,7 +13,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         retries: Attempts after the first.
         delay: Seconds before the second attempt.
         backoff: Factor by which each further delay grows; 1 keeps it.
-        max_delay: Most seconds to wait; 0 means no limit.
+        max_delay: Most seconds to wait; 0 means no limit but `LONGEST_DELAY`.
         jitter: Share of each delay that is drawn at random, in [0, 1].
         retry_on: Exit codes worth another attempt; empty means any failure.
     """
@@ -25,6 +25,9 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     jitter: float = 0.0
     retry_on: tuple[int, ...] = ()
 
+
+LONGEST_DELAY = 366 * 86_400.0
+"""Seconds that a delay without a limit of its own may grow to; nothing waits for an infinite time."""
 
 NEVER_RETRIED = frozenset({"E_OUTPUT", "E_VARIABLE", "E_SECRET", "E_ARGS", "E_TEMPLATE", "E_CONDITION"})
 """Failures of the definition itself: another attempt can only fail in the same way."""
@@ -76,7 +79,9 @@ def delay_after(policy: RetryPolicy, *, made: int, draw: float) -> float:
 
 
 def _grown(policy: RetryPolicy, made: int) -> float:
-    limit = policy.max_delay or float("inf")
+    limit = policy.max_delay or LONGEST_DELAY
+    if not policy.delay:
+        return 0.0
     try:
         grown = policy.delay * policy.backoff ** (made - 1)
     except OverflowError:
