@@ -1,19 +1,40 @@
-"""Public fakes, for tests of what is built on Runwright."""
+"""Public fakes and conformance checks, for tests of what is built on Runwright."""
 
 from importlib import import_module
 
 _HOMES = {
+    "CHECKS": "conformance",
     "FakeProcesses": "processes",
+    "LocalSession": "sessions",
     "MemoryLogs": "processes",
     "MemoryStore": "stores",
+    "NotConforming": "conformance",
     "Script": "processes",
+    "Strict": "conformance",
+    "Subject": "conformance",
+    "cancelled_at": "cancelling",
+    "check_executor": "conformance",
+    "run_check": "conformance",
 }
 
-__all__ = ["FakeProcesses", "MemoryLogs", "MemoryStore", "Script"]
+__all__ = [
+    "CHECKS",
+    "FakeProcesses",
+    "LocalSession",
+    "MemoryLogs",
+    "MemoryStore",
+    "NotConforming",
+    "Script",
+    "Strict",
+    "Subject",
+    "cancelled_at",
+    "check_executor",
+    "run_check",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Import a fake when it is first asked for."""
+    """Import a name when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
