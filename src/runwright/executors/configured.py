@@ -10,6 +10,8 @@ from runwright.ports.executor import Executor, Session
 class Configured:
     """Passes tasks on with defaults filled into their arguments; what a task says itself wins.
 
+    Tables, such as ``env``, are merged name by name.
+
     Args:
         inner: Runs the tasks.
         defaults: Arguments for tasks that don't give them.
@@ -25,8 +27,16 @@ class Configured:
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Run a task with the defaults filled in."""
-        return await self._inner.execute(session, replace(task, args={**self._defaults, **task.args}))
+        return await self._inner.execute(session, replace(task, args=_merged(self._defaults, task.args)))
 
     async def close_session(self, session_id: SessionId) -> None:
         """Close the session on the inner executor."""
         await self._inner.close_session(session_id)
+
+
+def _merged(defaults: Mapping[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**defaults, **args}
+    for name in defaults.keys() & args.keys():
+        if isinstance(defaults[name], Mapping) and isinstance(args[name], Mapping):
+            merged[name] = {**defaults[name], **args[name]}
+    return merged

@@ -44,8 +44,8 @@ class Observe:
 
     async def open_session(self, session: Session) -> None:
         """Open the session on the inner executor, and begin to listen."""
-        self._audiences[session.id] = [_Audience(callback) for callback in self._callbacks]
         await self._inner.open_session(session)
+        self._audiences[session.id] = [_Audience(callback) for callback in self._callbacks]
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Run a task and tell what becomes of it."""
@@ -65,15 +65,21 @@ class Observe:
         """Close the session on the inner executor, and wait until every listener has been told everything.
 
         Raises:
-            ExceptionGroup: With the errors of listeners, if there were any.
+            ExceptionGroup: With the errors of listeners, if there were any, and that of the inner executor.
         """
+        errors: list[Exception] = []
         try:
             await self._inner.close_session(session_id)
+        except Exception as error:
+            errors.append(error)
         finally:
             audiences = self._audiences.pop(session_id, [])
-            errors = [error for audience in audiences for error in await audience.leave()]
+            told = await asyncio.gather(*(audience.leave() for audience in audiences))
+        heard = [error for errors_of_one in told for error in errors_of_one]
+        if heard:
+            raise ExceptionGroup("listeners failed", [*errors, *heard])
         if errors:
-            raise ExceptionGroup("listeners failed", errors)
+            raise errors[0]
 
     def _tell(
         self, session: Session, task: Task, state: TaskState, error: BaseException | None = None

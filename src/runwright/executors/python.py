@@ -3,19 +3,22 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
+from signal import Signals
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
+from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, SessionId, Task
 from runwright.ports.executor import Session, Stream
-from runwright.ports.system import Command, Processes
+from runwright.ports.system import Command, Exit, Processes
 
 TRACEBACK_BYTES = 4096
 """Most of a traceback that a failure keeps; all of it is in the log."""
@@ -52,7 +55,7 @@ class Python:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._functions: dict[tuple[str, str], Callable[..., Any]] = {}
+        self._functions: dict[tuple[str, str], Callable[..., Any] | None] = {}
         self._threads: dict[SessionId, set[asyncio.Future[Any]]] = {}
 
     async def open_session(self, session: Session) -> None:
@@ -62,23 +65,24 @@ class Python:
     async def execute(self, session: Session, task: Task) -> Result:
         """Call the function.
 
+        Cancellation stops a coroutine and a process; it waits for a thread, which nothing can stop.
+
         Raises:
-            TaskFailed: With code ``E_EXCEPTION`` and the end of the traceback if it raised; ``E_IMPORT`` if it can't
-                be found; ``E_ARGS`` if the arguments are wrong.
+            TaskFailed: With code ``E_EXCEPTION`` and the end of the traceback if it raised; ``E_EXIT`` or
+                ``E_SIGNAL`` if its process ended otherwise; ``E_VALUE`` if it returned what is not plain data;
+                ``E_IMPORT`` if it can't be found; ``E_ARGS`` if the arguments are wrong.
         """
-        try:
-            args = msgspec.convert(task.args, PythonArgs)
-        except msgspec.ValidationError as error:
-            raise TaskFailed(Failure(code="E_ARGS", message=f"executor python: {error}")) from None
+        args = _to_args(task)
         if args.mode == "process":
             return await self._in_process(session, task, args)
-        function = self._find(str(session.source), args.function)
+        function = self._find(session, task, args.function)
         is_async = inspect.iscoroutinefunction(function)
         if args.mode == "auto" and not is_async:
             return await self._in_process(session, task, args)
-        if is_async:
-            return Result(value=await self._called(session, task, function(**args.kwargs)))
-        return Result(value=await self._called(session, task, self._in_thread(session, function, args)))
+        if function is None:
+            raise _taken(args.function)
+        call = _awaited(function, args) if is_async else self._in_thread(session, function, args)
+        return Result(value=await _called(session, task, call))
 
     async def close_session(self, session_id: SessionId) -> None:
         """Wait for the session's threads: nothing can stop them."""
@@ -86,27 +90,23 @@ class Python:
         if threads:
             await asyncio.wait(threads)
 
-    def _find(self, source: str, name: str) -> Callable[..., Any]:
-        function = self._functions.get((source, name))
-        if function is None:
-            function = self._functions[source, name] = _import(source, name)
-        return function
-
-    async def _called(self, session: Session, task: Task, call: Any) -> Any:
-        try:
-            return await call
-        except (asyncio.CancelledError, TaskFailed):
-            raise
-        except Exception as error:
-            raise _failed(session, task, error) from error
+    def _find(self, session: Session, task: Task, name: str) -> Callable[..., Any] | None:
+        """Return the function, or None if only another process can load it, because its module's name is taken."""
+        key = (str(session.source), name)
+        if key not in self._functions:
+            other = _is_other_module(session, name)
+            self._functions[key] = None if other else _import(session, task, name)
+        return self._functions[key]
 
     async def _in_thread(self, session: Session, function: Callable[..., Any], args: PythonArgs) -> Any:
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(None, lambda: function(**args.kwargs))
+        call = _Call(function, args.kwargs)
+        future = asyncio.get_running_loop().run_in_executor(None, call.perform)
         threads = self._threads.setdefault(session.id, set())
         threads.add(future)
         future.add_done_callback(threads.discard)
-        return await asyncio.shield(future)
+        await _finished(future, call)
+        value = call.result()
+        return await value if inspect.isawaitable(value) else value
 
     async def _in_process(self, session: Session, task: Task, args: PythonArgs) -> Result:
         directory = session.output_dir(task.id)
@@ -121,24 +121,81 @@ class Python:
             log.write(stream, data)
             if stream == "stderr":
                 errors.extend(data)
-                del errors[:-TRACEBACK_BYTES]
+                del errors[: -2 * TRACEBACK_BYTES]
 
         exit_ = await self._processes.run(_command(session, args, call, answer), put)
         if exit_.code:
-            tail = session.redact(errors.decode("utf-8", "replace"))
-            last = tail.strip().rpartition("\n")[2]
-            message = last if exit_.code == 1 and last else f"exit status {exit_.code}"
-            code = "E_EXCEPTION" if exit_.code == 1 else "E_EXIT"
-            raise TaskFailed(
-                Failure(
-                    code=code,
-                    message=message,
-                    exit_code=exit_.code,
-                    signal=exit_.signal,
-                    stderr_tail=tail,
-                )
-            )
-        return Result(value=msgspec.json.decode(answer.read_bytes()) if answer.exists() else None)
+            raise _ended(exit_, _tail(session, bytes(errors)))
+        return Result(value=_answer(answer))
+
+
+class _Call:
+    """A call for a thread, which gives up only before it has begun.
+
+    What the function raises is kept: a future can't hold a StopIteration, and a SystemExit would end the loop.
+    """
+
+    def __init__(self, function: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+        self._function = function
+        self._kwargs = kwargs
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.dropped = False
+
+    def perform(self) -> None:
+        if self.dropped:
+            return
+        try:
+            self._value = self._function(**self._kwargs)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+async def _finished(future: "asyncio.Future[None]", call: _Call) -> None:
+    """Wait for a thread, also if we are asked to stop: another attempt must not begin while it runs."""
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        call.dropped = True
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        raise
+
+
+async def _awaited(function: Callable[..., Any], args: PythonArgs) -> Any:
+    return await function(**args.kwargs)
+
+
+async def _called(session: Session, task: Task, call: Awaitable[Any]) -> Any:
+    """Await a call, and turn whatever it raises into a failure; only a real cancellation gets through."""
+    try:
+        return await call
+    except asyncio.CancelledError as error:
+        current = asyncio.current_task()
+        if current is None or current.cancelling():
+            raise
+        raise _failed(session, task, error) from error
+    except TaskFailed:
+        raise
+    except SystemExit as error:
+        if not error.code:
+            return None
+        raise _exited(session, error) from error
+    except (Exception, KeyboardInterrupt) as error:
+        raise _failed(session, task, error) from error
+
+
+def _to_args(task: Task) -> PythonArgs:
+    try:
+        return msgspec.convert(task.args, PythonArgs)
+    except msgspec.ValidationError as error:
+        raise TaskFailed(Failure(code="E_ARGS", message=f"executor python: {error}")) from None
 
 
 def _command(session: Session, args: PythonArgs, call: Path, answer: Path) -> Command:
@@ -153,32 +210,114 @@ def _command(session: Session, args: PythonArgs, call: Path, answer: Path) -> Co
     )
 
 
-def _import(source: str, name: str) -> Callable[..., Any]:
+def _answer(path: Path) -> Any:
+    """Return what a process left as its value; nothing if it ended before it could."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return None
+    if size > VALUE_BYTES:
+        message = (
+            f"its value is {size} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
+        )
+        raise TaskFailed(Failure(code="E_VALUE", message=message))
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {error}")) from None
+
+
+def _ended(exit_: Exit, tail: str) -> TaskFailed:
+    """Return the failure of a process; the interpreter ends with 1 after a traceback, whose last line says why."""
+    last = tail.strip().rpartition("\n")[2]
+    if exit_.signal is not None:
+        code, message = "E_SIGNAL", f"killed by {_signal_name(exit_.signal)}"
+    elif exit_.code == 1 and last:
+        code, message = "E_EXCEPTION", last
+    else:
+        code, message = "E_EXIT", f"exit status {exit_.code}"
+    return TaskFailed(
+        Failure(code=code, message=message, exit_code=exit_.code, signal=exit_.signal, stderr_tail=tail)
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tail(session: Session, data: bytes) -> str:
+    """Return the end of an error output, at most 4 KiB.
+
+    Twice as much is redacted, because a secret that is cut in two is not recognised.
+    """
+    if len(data) >= 2 * TRACEBACK_BYTES:
+        data = data[data.find(b"\n", 0, TRACEBACK_BYTES) + 1 :]
+    text = session.redact(data.decode("utf-8", "replace"))
+    return text.encode()[-TRACEBACK_BYTES:].decode("utf-8", "ignore")
+
+
+def _is_other_module(session: Session, name: str) -> bool:
+    """Tell whether the source tree has a module whose name is taken, in this process, by another one."""
+    top = name.partition(":")[0].partition(".")[0]
+    loaded = getattr(sys.modules.get(top), "__file__", None)
+    if loaded is None:
+        return False
+    found = PathFinder.find_spec(top, [str(session.source)])
+    return found is not None and found.origin is not None and found.origin != loaded
+
+
+def _import(session: Session, task: Task, name: str) -> Callable[..., Any]:
     module, colon, attribute = name.partition(":")
     if not colon:
         module, _, attribute = name.rpartition(".")
+    source = str(session.source)
     if source not in sys.path:
         sys.path.insert(0, source)
     try:
         found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        message = f'function "{name}" can\'t be imported: {error}'
+    except (Exception, SystemExit) as error:
+        _log_traceback(session, task, error)
+        message = session.redact(_printable(f'function "{name}" can\'t be imported: {error}'))
         raise TaskFailed(Failure(code="E_IMPORT", message=message)) from None
     if not callable(found):
         raise TaskFailed(Failure(code="E_IMPORT", message=f'"{name}" is not a function'))
     return found  # type: ignore[no-any-return]
 
 
-def _failed(session: Session, task: Task, error: Exception) -> TaskFailed:
+def _taken(name: str) -> TaskFailed:
+    message = f'function "{name}": another module of that name is loaded already; use mode = "process"'
+    return TaskFailed(Failure(code="E_IMPORT", message=message))
+
+
+def _exited(session: Session, error: SystemExit) -> TaskFailed:
+    """Return the failure of a function that asked to end the process, which is the engine's."""
+    code = error.code if isinstance(error.code, int) else 1
+    text = "" if isinstance(error.code, int) else f": {error.code}"
+    message = session.redact(_printable(f"exit status {code}{text}"))
+    return TaskFailed(Failure(code="E_EXIT", message=message, exit_code=code))
+
+
+def _failed(session: Session, task: Task, error: BaseException) -> TaskFailed:
     """Log the traceback of a function and return the failure that it means."""
+    tail = _tail(session, _log_traceback(session, task, error))
+    message = session.redact(_printable(f"{type(error).__name__}: {error}"))
+    return TaskFailed(Failure(code="E_EXCEPTION", message=message, stderr_tail=tail))
+
+
+def _log_traceback(session: Session, task: Task, error: BaseException) -> bytes:
     from traceback import format_exception  # noqa: PLC0415 - only failures need it
 
-    text = "".join(format_exception(error))
+    data = _printable("".join(format_exception(error))).encode()
     with suppress(OSError):
-        session.log(task.id).write("stderr", text.encode("utf-8", "surrogateescape"))
-    tail = session.redact(text)[-TRACEBACK_BYTES:]
-    return TaskFailed(
-        Failure(code="E_EXCEPTION", message=f"{type(error).__name__}: {error}", stderr_tail=tail)
-    )
+        session.log(task.id).write("stderr", data)
+    return data
+
+
+def _printable(text: str) -> str:
+    """Return text that every encoder takes: what is no character is written as an escape, as on standard error."""
+    return text.encode("utf-8", "backslashreplace").decode()

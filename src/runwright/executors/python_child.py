@@ -19,7 +19,7 @@ def main(call_file: str, answer_file: str, path: str) -> None:
         import asyncio  # noqa: PLC0415 - it would take longer than most functions
 
         value = asyncio.run(value)
-    Path(answer_file).write_text(json.dumps(value), "utf-8")
+    Path(answer_file).write_text(json.dumps(value, allow_nan=False), "utf-8")
 
 
 def _find(name: str) -> Any:
