@@ -1,0 +1,489 @@
+"""Every executor, alone and in stacks, passes the published checks; broken ones don't."""
+
+# ruff: noqa: ASYNC110, ASYNC220, ASYNC240 - the files tell what lives, and no event can
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from executor_functions import HOLD, hold
+
+from runwright.adapters.clock import SystemClock
+from runwright.adapters.process import WardenProcesses
+from runwright.core.errors import Failure, TaskFailed
+from runwright.core.retry import RetryPolicy
+from runwright.core.task import Result, SessionId, Task, TaskId, replace
+from runwright.executors.configured import Configured
+from runwright.executors.observe import Observe
+from runwright.executors.python import Python
+from runwright.executors.retry import Retry
+from runwright.executors.router import Router
+from runwright.executors.shell import Shell
+from runwright.ports.executor import Executor, NoSessions, Session
+from runwright.testing import CHECKS, NotConforming, Strict, Subject, check_executor, run_check
+
+FUNCTIONS = {"PYTHONPATH": str(Path(__file__).parent)}
+VALUE = {"a": [1, "two", None]}
+SAY_AND_FAIL = 'printf "%s\\n" "$1" >&2; exit 3'
+BACKGROUND = '( "$@" >/dev/null 2>&1 & ) ; while [ ! -s "$5" ]; do sleep 0.01; done'
+
+
+def shell_task(*argv: str) -> Task:
+    return Task(id=TaskId("task"), args={"argv": list(argv), "kill_grace": 1.0})
+
+
+def shell_subject(open_: Callable[[], AbstractAsyncContextManager[Executor]]) -> Subject:
+    held = (sys.executable, "-S", "-c", HOLD)
+    return Subject(
+        open=open_,
+        succeeds=Task(id=TaskId("task"), args={"cmd": "echo one; echo two; echo"}),
+        value="two",
+        fails=lambda text: shell_task("sh", "-c", SAY_AND_FAIL, "sh", text),
+        holds=lambda file: shell_task(*held, str(file)),
+        names=Task(id=TaskId("task"), args={"cmd": 'echo A=1 > "$RUNWRIGHT_OUTPUT"'}),
+        variables={"A": "1"},
+        prints=Task(id=TaskId("task"), args={"cmd": "echo out; echo err >&2"}),
+        output=b"out\nerr\n",
+        abandons=lambda file: shell_task("sh", "-c", BACKGROUND, "sh", *held, str(file)),
+    )
+
+
+def python_task(mode: str, function: str, **kwargs: str) -> Task:
+    args = {"function": f"executor_functions:{function}", "kwargs": kwargs, "mode": mode, "env": FUNCTIONS}
+    return Task(id=TaskId("task"), args={**args, "kill_grace": 1.0})
+
+
+def python_subject(open_: Callable[[], AbstractAsyncContextManager[Executor]], mode: str) -> Subject:
+    is_async = mode == "async"
+    is_process = mode in ("process", "auto")
+    return Subject(
+        open=open_,
+        succeeds=python_task(mode, "answer_soon" if is_async else "answer"),
+        value=VALUE,
+        fails=lambda text: python_task(mode, "fail_soon" if is_async else "fail", text=text),
+        holds=lambda file: python_task(mode, "hold_loop" if is_async else "hold", path=str(file)),
+        prints=python_task(mode, "answer") if is_process else None,
+        output=b"a word\n",
+        abandons=(lambda file: python_task(mode, "abandon", path=str(file))) if is_process else None,
+        stops=mode != "thread",
+    )
+
+
+def routed(subject: Subject, route: str) -> Subject:
+    """The same subject, its tasks sent by a route."""
+
+    def by_route(task: Task | None) -> Task | None:
+        return task if task is None else replace(task, executor=route)
+
+    def made(make: Callable[..., Task] | None) -> Any:
+        return None if make is None else lambda value: by_route(make(value))
+
+    return Subject(
+        **{
+            **{name: getattr(subject, name) for name in subject.__struct_fields__},
+            **{name: by_route(getattr(subject, name)) for name in ("succeeds", "names", "prints")},
+            **{name: made(getattr(subject, name)) for name in ("fails", "holds", "abandons")},
+        }
+    )
+
+
+def opened(
+    make: Callable[[WardenProcesses], Executor],
+) -> Callable[[], AbstractAsyncContextManager[Executor]]:
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[Executor]:
+        processes = WardenProcesses()
+        try:
+            yield make(processes)
+        finally:
+            await processes.close()
+
+    return open_
+
+
+def retry(inner: Executor) -> Retry:
+    return Retry(inner, RetryPolicy(retries=1), SystemClock(), lambda: 0.5)
+
+
+def observe(inner: Executor) -> Observe:
+    observed = Observe(inner)
+    observed.listen(lambda _: None)
+    return observed
+
+
+def deep(processes: WardenProcesses) -> Executor:
+    both = {"shell": Strict(Shell(processes)), "here.python": Configured(Strict(Python(processes)), {})}
+    return Strict(observe(Strict(retry(Strict(Router(both))))))
+
+
+def late(processes: WardenProcesses) -> Executor:
+    """A router that learns of its executor after the session was opened."""
+
+    class Late(Router):
+        async def open_session(self, session: Session) -> None:
+            await super().open_session(session)
+            if "*" not in self.names():
+                self.register("*", Strict(Python(processes)))
+
+    return Late()
+
+
+def defaulted(processes: WardenProcesses) -> Executor:
+    return Configured(Strict(Python(processes)), {"mode": "async", "env": FUNCTIONS})
+
+
+SUBJECTS = {
+    "shell": shell_subject(opened(lambda p: Strict(Shell(p)))),
+    "python-async": python_subject(opened(lambda p: Strict(Python(p))), "async"),
+    "python-thread": python_subject(opened(lambda p: Strict(Python(p))), "thread"),
+    "python-process": python_subject(opened(lambda p: Strict(Python(p))), "process"),
+    "python-auto": python_subject(opened(lambda p: Strict(Python(p))), "auto"),
+    "router": routed(
+        python_subject(opened(lambda p: Router({"a.b": Strict(Python(p)), "s": Shell(p)})), "async"), "a.b"
+    ),
+    "router-default": python_subject(opened(lambda p: Router({"": Strict(Python(p))})), "async"),
+    "router-any": routed(python_subject(opened(late), "async"), "what.ever"),
+    "router-shell": routed(shell_subject(opened(lambda p: Router({"sh": Strict(Shell(p))}))), "sh"),
+    "retry": python_subject(opened(lambda p: retry(Strict(Python(p)))), "async"),
+    "observe": python_subject(opened(lambda p: observe(Strict(Python(p)))), "thread"),
+    "configured": python_subject(opened(defaulted), "async"),
+    "deep-shell": routed(shell_subject(opened(deep)), "shell"),
+    "deep-python": routed(python_subject(opened(deep), "async"), "here.python"),
+    "deep-process": routed(python_subject(opened(deep), "process"), "here.python"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_keeps_the_contract(subject: str, name: str, tmp_path: Path) -> None:
+    asyncio.run(run_check(name, SUBJECTS[subject], tmp_path))
+
+
+def test_all_checks_in_one_call(tmp_path: Path) -> None:
+    check_executor(SUBJECTS["python-async"], tmp_path)
+
+
+# -- controls: each check catches an executor that breaks what it is about -------------------------------------
+
+
+class Plain(NoSessions):
+    """A conforming executor in a few lines; the broken ones change one thing of it."""
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        what, text = task.args["what"], task.args.get("text", "")
+        if set(task.args) - {"what", "text"}:
+            raise TaskFailed(Failure(code="E_ARGS", message=f"unknown: {sorted(task.args)}"))
+        if what == "fail":
+            await self.fail(session, text)
+        if what == "hold":
+            await self.hold(text)
+        if what == "abandon":
+            await self.abandon(text)
+        if what == "print":
+            session.log(task.id).write("stdout", b"out")
+        await asyncio.sleep(0)
+        return Result(value=1, variables={"A": "1"})
+
+    async def fail(self, session: Session, text: str) -> None:
+        raise TaskFailed(Failure(code="E_X", message=session.redact(text)))
+
+    async def hold(self, text: str) -> None:
+        await self.run(text)
+
+    async def run(self, text: str) -> None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", HOLD, text)
+        try:
+            await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                while process.returncode is None:
+                    try:
+                        await asyncio.shield(process.wait())
+                    except asyncio.CancelledError:
+                        continue
+
+    async def abandon(self, text: str) -> None:
+        work = asyncio.create_task(self.run(text))
+        while not Path(text).exists() or not Path(text).stat().st_size:
+            await asyncio.sleep(0.005)
+        work.cancel()
+        await asyncio.wait([work])
+
+
+def plain_subject(executor: type[Executor]) -> Subject:
+    @asynccontextmanager
+    async def open_() -> AsyncIterator[Executor]:
+        yield executor()
+
+    def task(what: str, text: str = "") -> Task:
+        return Task(id=TaskId("t"), args={"what": what, "text": text})
+
+    return Subject(
+        open=open_,
+        succeeds=task("succeed"),
+        value=1,
+        fails=lambda text: task("fail", text),
+        holds=lambda file: task("hold", str(file)),
+        names=task("succeed"),
+        variables={"A": "1"},
+        prints=task("print"),
+        output=b"out",
+        abandons=lambda file: task("abandon", str(file)),
+    )
+
+
+class WrongValue(Plain):
+    async def execute(self, session: Session, task: Task) -> Result:
+        return Result(value=2)
+
+
+class NotAResult(Plain):
+    async def execute(self, session: Session, task: Task) -> Result:
+        return {"value": 1}  # type: ignore[return-value]
+
+
+class ChangesTheTask(Plain):
+    async def execute(self, session: Session, task: Task) -> Result:
+        task.args["more"] = 1  # type: ignore[index]
+        return Result(value=1)
+
+
+class BareError(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise ValueError(text)
+
+
+class NoCode(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise TaskFailed(Failure(code="oops", message=text))
+
+
+class NoFailure(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        return
+
+
+class Silent(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise TaskFailed(Failure(code="E_X", message="something went wrong"))
+
+
+class TellsSecrets(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise TaskFailed(Failure(code="E_X", message="no", stderr_tail=text))
+
+
+class TakesAnything(Plain):
+    async def execute(self, session: Session, task: Task) -> Result:
+        return Result(value=1)
+
+
+class SwallowsCancellation(Plain):
+    async def hold(self, text: str) -> None:
+        try:
+            await super().hold(text)
+        except asyncio.CancelledError:
+            return
+
+
+class FailsWhenCancelled(Plain):
+    async def hold(self, text: str) -> None:
+        try:
+            await super().hold(text)
+        except asyncio.CancelledError:
+            raise TaskFailed(Failure(code="E_X", message="cancelled")) from None
+
+
+class LeavesProcesses(Plain):
+    async def run(self, text: str) -> None:
+        process = subprocess.Popen([sys.executable, "-S", "-c", HOLD, text])
+        LEFT.append((process, Path(text)))
+        while process.poll() is None:
+            await asyncio.sleep(0.005)
+
+
+class LeavesThreads(Plain):
+    async def hold(self, text: str) -> None:
+        LEFT.append((None, Path(text)))
+        await asyncio.to_thread(hold, text)
+
+
+class LeavesLoopTasks(Plain):
+    async def open_session(self, session: Session) -> None:
+        self.task = asyncio.create_task(asyncio.sleep(3600))
+
+
+class OneAtATime(Plain):
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+
+    async def hold(self, text: str) -> None:
+        if self.lock.locked():
+            raise TaskFailed(Failure(code="E_X", message="busy"))
+        async with self.lock:
+            await super().hold(text)
+
+
+class OneSession(Plain):
+    def __init__(self) -> None:
+        self.running: set[asyncio.Task[Any]] = set()
+
+    async def hold(self, text: str) -> None:
+        work = asyncio.create_task(super().hold(text))
+        self.running.add(work)
+        await asyncio.wait([work])
+
+    async def close_session(self, session_id: SessionId) -> None:
+        for work in self.running:
+            work.cancel()
+        await asyncio.wait(self.running)
+
+
+class OnceOnly(Plain):
+    def __init__(self) -> None:
+        self.used = False
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        if self.used:
+            return Result(value=None)
+        return await super().execute(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        self.used = True
+
+
+class SwallowsWhileOpening(Plain):
+    async def open_session(self, session: Session) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return
+
+
+class OpensForEver(Plain):
+    async def open_session(self, session: Session) -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+
+class SuspendsForEver(Plain):
+    async def hold(self, text: str) -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+
+class NoOutput(Plain):
+    async def execute(self, session: Session, task: Task) -> Result:
+        return Result(value=1)
+
+
+BROKEN: list[tuple[str, type[Executor], str]] = [
+    ("value", WrongValue, "the value is 2"),
+    ("value", NotAResult, "a result is a Result"),
+    ("value", ChangesTheTask, "the task was changed"),
+    ("variables", NoOutput, "the variables are"),
+    ("output", NoOutput, "the log holds"),
+    ("failure", BareError, "is an ExecutionError"),
+    ("failure", NoCode, "no code of a failure"),
+    ("failure", NoFailure, "must fail"),
+    ("failure", Silent, "does not say why"),
+    ("unknown_args", TakesAnything, "must fail"),
+    ("secrets", TellsSecrets, "a secret is in"),
+    ("secrets", Silent, "does not name the text"),
+    ("cancelled_while_running", SwallowsCancellation, "comes out as one"),
+    ("cancelled_while_running", FailsWhenCancelled, "comes out as one"),
+    ("cancelled_while_running", LeavesProcesses, "lives on"),
+    ("cancelled_while_running", LeavesThreads, "lives on"),
+    ("cancelled_while_running", TakesAnything, "must wait"),
+    ("cancelled_at_every_await", SwallowsCancellation, "comes out as"),
+    ("cancelled_at_every_await", SuspendsForEver, "waits more than"),
+    ("cancelled_opening", SwallowsWhileOpening, "comes out as"),
+    ("cancelled_opening", OpensForEver, "waits more than"),
+    ("several_tasks", OneAtATime, "busy"),
+    ("several_sessions", OneSession, "ended a task of another"),
+    ("nothing_left", LeavesProcesses, "lives on"),
+    ("nothing_left", NoOutput, "nothing was left"),
+    ("sessions_in_turn", OnceOnly, "a later session"),
+    ("value", LeavesLoopTasks, "tasks of the loop live on"),
+]
+LEFT: list[tuple[subprocess.Popen[bytes] | None, Path]] = []
+
+
+def release_what_was_left() -> None:
+    for process, file in LEFT:
+        file.with_name(f"{file.name}.release").touch()
+        if process is not None:
+            process.wait()
+    LEFT.clear()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_plain_one_conforms(name: str, tmp_path: Path) -> None:
+    asyncio.run(run_check(name, plain_subject(Plain), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "executor", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_broken_one_is_caught(name: str, executor: type[Executor], message: str, tmp_path: Path) -> None:
+    async def check() -> None:
+        try:
+            await run_check(name, plain_subject(executor), tmp_path)
+        finally:
+            release_what_was_left()
+
+    with pytest.raises((NotConforming, TaskFailed), match=message):
+        asyncio.run(check())
+
+
+def test_every_check_has_a_control() -> None:
+    assert {name for name, _, _ in BROKEN} == set(CHECKS)
+
+
+def test_all_that_does_not_hold_is_told_together(tmp_path: Path) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        check_executor(plain_subject(NoOutput), tmp_path)
+    assert {error.__notes__[0] for error in caught.value.exceptions} >= {
+        "in check output",
+        "in check variables",
+    }
+
+
+def test_what_an_executor_does_not_offer_is_not_asked(tmp_path: Path) -> None:
+    subject = plain_subject(TakesAnything)
+    lean = Subject(
+        open=subject.open,
+        succeeds=subject.succeeds,
+        value=1,
+        fails=subject.fails,
+        holds=subject.holds,
+        takes_args=False,
+    )
+    for name in ("variables", "output", "nothing_left", "unknown_args"):
+        asyncio.run(run_check(name, lean, tmp_path))
+
+
+async def misuse(case: str) -> None:
+    from runwright.testing import LocalSession
+
+    strict, session = Strict(Plain()), LocalSession(Path(), source=Path())
+    if case != "execute":
+        await strict.open_session(session)
+    if case == "open":
+        await strict.open_session(session)
+    if case == "close":
+        await strict.close_session(session.id)
+        await strict.close_session(session.id)
+    await strict.execute(session, Task(id=TaskId("t"), args={"what": "succeed"}))
+
+
+@pytest.mark.parametrize("case", ["open", "execute", "close"])
+def test_strict_refuses_misuse(case: str) -> None:
+    with pytest.raises(NotConforming):
+        asyncio.run(misuse(case))
