@@ -12,8 +12,11 @@ from runwright.core.errors import StoreCorrupt, StoreError
 
 Durability = Literal["full", "off"]
 
+CHECKPOINT_PAGES = 2_000
+"""Size of the write-ahead log, in pages of 4 KiB, from which a commit also moves it into the file."""
+
 _BUSY_MS = 5_000
-_SETTINGS = "PRAGMA foreign_keys = ON; PRAGMA synchronous = {level}; PRAGMA wal_autocheckpoint = 2000"
+_SETTINGS = "PRAGMA foreign_keys = ON; PRAGMA synchronous = {level}; PRAGMA wal_autocheckpoint = {pages}"
 
 
 def open_for_writing(path: str, durability: Durability) -> apsw.Connection:
@@ -31,7 +34,7 @@ def open_for_writing(path: str, durability: Durability) -> apsw.Connection:
         connection.set_busy_timeout(_BUSY_MS)
         patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
         level = "FULL" if durability == "full" else "OFF"
-        connection.execute(_SETTINGS.format(level=level)).fetchall()
+        connection.execute(_SETTINGS.format(level=level, pages=CHECKPOINT_PAGES)).fetchall()
         migrate(connection, path)
     except BaseException:
         connection.close()

@@ -8,6 +8,7 @@ per run, and its answers wake each loop once.
 import threading
 from asyncio import AbstractEventLoop, Future, get_running_loop
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -148,7 +149,8 @@ class Writer:
             await future
             thread.join()
         self._closed = True
-        self._connection.close()
+        with suppress(apsw.Error):  # what was acknowledged is safe in the log even if it can't be moved into the file
+            self._connection.close()
 
     def remember(self, run_id: str, head: Head) -> None:
         """Note the end of a run's log, as just written; called by actions in the thread."""
