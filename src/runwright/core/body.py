@@ -22,6 +22,8 @@ class Body:
     def __init__(self, definition: TaskDefinition, env: Mapping[str, str], kill_grace: float) -> None:
         self._definition = definition
         self._env = {**env, **definition.env}
+        self._env_is_plain = not any(has_placeholder(text) for text in self._env.values())
+        self.clean_env = definition.clean_env
         self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
         self._cmd = None if definition.cmd is None else _command(definition.cmd)
         self._pre = [_command(text) for text in definition.pre]
@@ -43,8 +45,10 @@ class Body:
             return {"argv": [fill(text, lookup) for text in self._definition.argv]}
         return {name: fill_data(value, lookup) for name, value in self._definition.args.items()}
 
-    def environment(self, lookup: Lookup) -> dict[str, str]:
+    def environment(self, lookup: Lookup) -> Mapping[str, str]:
         """Return the variables that workflow and task ask for."""
+        if self._env_is_plain:
+            return self._env
         return _guarded(lambda: {name: fill(text, lookup) for name, text in self._env.items()})
 
     def working_dir(self, lookup: Lookup) -> str:

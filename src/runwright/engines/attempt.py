@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from runwright.core.body import Body
-from runwright.core.errors import ExecutionError, Failure, TaskFailed
+from runwright.core.errors import Failure, RunwrightError, TaskFailed
 from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
 from runwright.core.runvars import VALUE_BYTES, RunVariables, named_values
@@ -112,9 +112,14 @@ class Attempts:
             return Outcome(state=TaskState.FAILED, failure=Failure(code="E_TIMEOUT", message=message))
         except TaskFailed as error:
             return Outcome(state=TaskState.FAILED, failure=self._redacted(error.failure))
-        except ExecutionError as error:
-            failure = Failure(code=error.code, message=self._session.redact(str(error)))
-            return Outcome(state=TaskState.FAILED, failure=failure)
+        except RunwrightError as error:
+            return self._broken(error.code, str(error))
+        except Exception as error:
+            return self._broken("E_EXECUTOR", f"{type(error).__name__}: {error}")
+
+    def _broken(self, code: str, message: str) -> Outcome:
+        failure = Failure(code=code, message=self._session.redact(message))
+        return Outcome(state=TaskState.FAILED, failure=failure)
 
     async def _work(
         self,
@@ -129,7 +134,7 @@ class Attempts:
         register = body.register(lookup)
         surroundings: dict[str, Any] = {}
         if definition.executor in self._with_env or not body.is_plain:
-            surroundings = self._surroundings(row_id, definition, attempt, own, lookup)
+            surroundings = self._surroundings(row_id, body, attempt, own, lookup)
         if definition.executor in self._with_env:
             args = _with_surroundings(args, surroundings)
         if body.is_plain:
@@ -182,7 +187,7 @@ class Attempts:
     ) -> Outcome:
         body = self._body(definition)
         lookup = self.variables.seen_by(node_id, own)
-        surroundings = self._surroundings(row_id, definition, attempt, own, lookup)
+        surroundings = self._surroundings(row_id, body, attempt, own, lookup)
         first: TaskFailed | None = None
         for command in body.cleanup(lookup):
             try:
@@ -196,19 +201,19 @@ class Attempts:
     def _surroundings(
         self,
         row_id: str,
-        definition: TaskDefinition,
+        body: Body,
         attempt: int,
         own: Mapping[str, str],
         lookup: Lookup,
     ) -> dict[str, Any]:
-        body = self._body(definition)
+        """Return what every command of an attempt gets beside its own arguments."""
         env = self.variables.exported(own)
         env.update(body.environment(lookup))
         env.update(self._run_env)
         env["RUNWRIGHT_TASK_ID"] = row_id
         env["RUNWRIGHT_ATTEMPT"] = str(attempt)
         found: dict[str, Any] = {"env": env, "kill_grace": body.kill_grace}
-        if definition.clean_env or self._options.clean_env:
+        if body.clean_env or self._options.clean_env:
             found["clean_env"] = True
         if directory := body.working_dir(lookup):
             found["working_dir"] = directory

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from runwright.core.errors import Failure, RunwrightError
+from runwright.core.errors import Failure, RunwrightError, StoreError
 from runwright.core.events import (
     AnyEvent,
     AttemptsReserved,
@@ -97,7 +97,7 @@ class Driver:
         self._delayed: dict[int, asyncio.Task[None]] = {}
         self._handling = 0
         self._out: list[AnyEvent] = []
-        self._pumping = False
+        self._woken = False
         self._group: asyncio.TaskGroup | None = None
         self._idle: asyncio.Future[None] | None = None
 
@@ -110,7 +110,7 @@ class Driver:
         self._idle = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._pump()
+                self._wake()
                 await self._idle
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -122,7 +122,7 @@ class Driver:
         self.planner.cancel(reason)
         self._out.append(CancelRequested(at=self._clock.now(), reason=reason))
         self._stop_running()
-        self._pump()
+        self._wake()
 
     def fail(self, error: Exception) -> None:
         """Give up at once: the run can't be recorded any more."""
@@ -133,17 +133,18 @@ class Driver:
         for task in (*self._running.values(), *self._delayed.values()):
             task.cancel()
 
+    def _wake(self) -> None:
+        """Decide what to do next, once for everything that happens in this turn of the event loop."""
+        if not self._woken and self._idle is not None:
+            self._woken = True
+            self._idle.get_loop().call_soon(self._pump)
+
     def _pump(self) -> None:
-        """Decide, record and start until nothing changes any more."""
-        if self._pumping or self._group is None:
-            return
-        self._pumping = True
-        try:
-            self._drop_stopped()
-            self._reserve()
-            self._start()
-        finally:
-            self._pumping = False
+        """Decide, record and start what can be."""
+        self._woken = False
+        self._drop_stopped()
+        self._reserve()
+        self._start()
         self._flush()
         self._check_idle()
 
@@ -183,7 +184,7 @@ class Driver:
 
     def _on_durable(self, gate: "asyncio.Future[None]") -> None:
         if not gate.cancelled() and gate.exception() is None:
-            self._pump()
+            self._wake()
 
     def _start(self) -> None:
         while self._queue and len(self._running) < self._workers:
@@ -210,12 +211,20 @@ class Driver:
             if not self.planner.stop_reason:
                 raise
             outcome = Outcome(state=TaskState.CANCELLED)
-        log = self._session.end(self._graph.ids[node])
-        if log is not None and log.captured:
-            self._progress.output(self._graph.ids[node], attempt, log)
+        outcome = self._end_log(node, attempt, outcome)
         del self._running[node]
         self._ended(node, attempt, outcome)
-        self._pump()
+        self._wake()
+
+    def _end_log(self, node: int, attempt: int, outcome: Outcome) -> Outcome:
+        """Close the log of an attempt; output that can't be kept is a failure."""
+        try:
+            log = self._session.end(self._graph.ids[node])
+        except StoreError as error:
+            return Outcome(state=TaskState.FAILED, failure=Failure(code=error.code, message=str(error)))
+        if log is not None and log.captured:
+            self._progress.output(self._graph.ids[node], attempt, log)
+        return outcome
 
     def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
         if outcome.state is TaskState.SUCCEEDED:
@@ -274,7 +283,7 @@ class Driver:
                 raise
         del self._delayed[node]
         self.planner.retry(node)
-        self._pump()
+        self._wake()
 
     def _drop_stopped(self) -> None:
         """End what was reserved but must not start any more."""
@@ -332,7 +341,7 @@ class Driver:
             await work
         finally:
             self._handling -= 1
-        self._check_idle()
+        self._wake()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
