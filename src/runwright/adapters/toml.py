@@ -1,5 +1,7 @@
 """Workflow files: TOML text to a checked workflow, every problem with file, line and column."""
 
+import re
+from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -137,19 +139,16 @@ def _placed(problems: Sequence[Problem], text: str, file: str) -> list[Problem]:
     from runwright.adapters.toml_positions import locate, scan  # noqa: PLC0415 - only for files with faults
 
     spots = scan(text)
+    starts = [0, *(found.end() for found in re.finditer("\n", text))]
     placed = [
-        _place(problem, text, locate(text, spots, problem.path, problem.offset), file) for problem in problems
+        _place(problem, text, starts, locate(text, spots, problem.path, problem.offset), file)
+        for problem in problems
     ]
     return sorted(placed, key=lambda problem: (problem.line, problem.column))
 
 
-def _place(problem: Problem, text: str, offset: int, file: str) -> Problem:
-    start = text.rfind("\n", 0, offset) + 1
-    stop = text.find("\n", offset)
-    return replace(
-        problem,
-        file=file,
-        line=text.count("\n", 0, offset) + 1,
-        column=offset - start + 1,
-        source_line=text[start : stop if stop >= 0 else len(text)],
-    )
+def _place(problem: Problem, text: str, starts: list[int], offset: int, file: str) -> Problem:
+    line = bisect_right(starts, offset)
+    start = starts[line - 1]
+    stop = starts[line] - 1 if line < len(starts) else len(text)
+    return replace(problem, file=file, line=line, column=offset - start + 1, source_line=text[start:stop])

@@ -56,7 +56,7 @@ def _parse(text: str) -> tuple[dict[str, Any], str | None]:
         return {}, str(error)
 
 
-def _problem(message: str, first: int, lines: list[str]) -> Problem:
+def _problem(message: str, first: int, lines: list[str], *, is_statement: bool = False) -> Problem:
     """Turn the parser's message about the text that starts at line `first` into a problem."""
     found = _AT.match(message)
     what, line, column = (found[1], int(found[2]), int(found[3])) if found else (message, 1, 1)
@@ -64,9 +64,12 @@ def _problem(message: str, first: int, lines: list[str]) -> Problem:
     if line > len(lines) or (line == len(lines) and not lines[-1] and line > 1):
         line = min(line, len(lines)) - 1
         column = len(lines[line - 1]) + 1
+    advice = next((advice for start, advice in _ADVICE if what.startswith(start)), "check this line")
+    if is_statement and first < line:
+        advice += f" (this value starts in line {first})"
     return Problem(
         message=f"not valid TOML: {what}",
-        suggestion=next((advice for start, advice in _ADVICE if what.startswith(start)), "check this line"),
+        suggestion=advice,
         line=line,
         column=column,
         source_line=lines[line - 1],
@@ -75,7 +78,7 @@ def _problem(message: str, first: int, lines: list[str]) -> Problem:
 
 def _in_statements(lines: list[str]) -> list[Problem]:
     """Read every statement by itself; one with an error is taken out of `lines`, its place remains."""
-    problems = []
+    problems: list[Problem] = []
     shown = list(lines)
     line = 1
     while line <= len(lines) and len(problems) < MOST_ERRORS:
@@ -84,7 +87,7 @@ def _in_statements(lines: list[str]) -> list[Problem]:
         if statement != [""]:
             _, found = _parse("\n".join(statement))
             if found is not None:
-                problems.append(_problem(found, line, shown[: line - 1 + length]))
+                problems.append(_problem(found, line, shown[: line - 1 + length], is_statement=True))
                 _take_out(lines, line, length)
         line += length
     return problems

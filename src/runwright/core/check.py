@@ -70,6 +70,7 @@ class _Checker:
         self.broken = broken
         self.problems: list[Problem] = []
         self.conditions: dict[str, tuple[tuple[str, int], ...]] = {}
+        self.parsed: dict[str, tuple[tuple[str, int], ...]] = {}
         self.ordinary = {key for key, task in self.tasks.items() if task.type is not TaskType.FORENSIC}
         self.suggestions = 0
         self.names_are_broken = any(
@@ -202,8 +203,11 @@ class _Checker:
 
     def _condition(self, key: str, task: TaskDefinition) -> None:
         path = ("tasks", key, "if")
+        if task.condition in self.parsed:
+            self.conditions[key] = self.parsed[task.condition]
+            return
         try:
-            self.conditions[key] = parse(task.condition).names
+            self.conditions[key] = self.parsed[task.condition] = parse(task.condition).names
         except DefinitionError as error:
             for fault in error.problems:
                 self.add(

@@ -12,19 +12,20 @@ from runwright.core.errors import DefinitionError, Problem
 from runwright.core.node_names import example_node, node_fault
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
-from runwright.core.variables import NAME, Reference, compile_shell, references
+from runwright.core.variables import NAME, Reference, compile_shell, is_plain, references
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 TOLD_HANDLERS = frozenset({"failed_task", "error_message", "exit_code"})
 TOLD_WORKFLOW_HANDLER = frozenset({"failed_tasks", "failed_dag"})
 MOST_NAMES = 10_000
 MOST_SUGGESTIONS = 100
+SHORT_LIST = 8
 
 _NAME = re.compile(NAME, re.ASCII)
 _REGISTERED = re.compile(r"[A-Za-z0-9_.+\-]+", re.ASCII)
 
 
-class Owner(Struct, frozen=True):
+class Owner(Struct, frozen=True, gc=False):
     """Who registers a variable: a task, or one node of it."""
 
     key: str
@@ -37,7 +38,7 @@ class _Faults:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.questions: list[Question] = []
-        self.unless: list[Problem] = []
+        self.places: list[tuple[str, Path, int]] = []
 
     def add(self, path: Path, message: str, suggestion: str, offset: int | None = None) -> None:
         self.problems.append(Problem(message=message, path=path, suggestion=suggestion, offset=offset))
@@ -88,7 +89,7 @@ class _Names:
             for path, text, in_shell in _texts(key, task):
                 self._text(task, path, text, in_shell)
         faults = self.faults
-        faults.problems += [faults.unless[n] for n in sorted(unanswered(self.tasks, faults.questions))]
+        faults.problems += map(self._not_before, sorted(unanswered(self.tasks, faults.questions)))
         return faults.problems
 
     def _called_by_workflow(self) -> set[str]:
@@ -105,7 +106,7 @@ class _Names:
     def _register(self, key: str, task: TaskDefinition) -> None:
         path = ("tasks", key, "register")
         used = references(task.register)
-        if not _REGISTERED.fullmatch(_cut(task.register, used)):
+        if not _REGISTERED.fullmatch(_cut(task.register, used) if used else task.register):
             text = f'"{task.register}" can\'t be the name of a variable'
             self.faults.add(path, text, "use letters, digits, _ . + - and placeholders of the task's matrix")
         elif not used and task.matrix:
@@ -174,7 +175,7 @@ class _Names:
                 self.faults.add(("env", name), text, advice, place.start)
 
     def _text(self, task: TaskDefinition, path: Path, text: str, in_shell: bool) -> None:
-        if in_shell:
+        if in_shell and not is_plain(text):
             try:
                 compile_shell(text)
             except DefinitionError as error:
@@ -220,18 +221,26 @@ class _Names:
     def _ask(
         self, task: TaskDefinition, targets: tuple[str, ...], text: str, path: Path, offset: int
     ) -> None:
-        """Raise a problem unless one of the targets comes before the task."""
-        key = targets[0].partition("[")[0]
-        first = self.tasks[key]
-        if first.type is TaskType.FORENSIC:
-            message = f"{text.format(key)}, a handler, which runs on failure only"
-            self.faults.add(path, message, "register it in an ordinary task", offset)
+        """Note a problem unless one of the targets comes before the task."""
+        if len(task.depends_on) <= SHORT_LIST and any(target in task.depends_on for target in targets):
             return
-        message = f'{text.format(key)}, which does not run before task "{task.key}"'
-        listed = ", ".join(f'"{name}"' for name in (*task.depends_on[:8], key))
-        advice = f"add depends_on = [{listed}]" if len(task.depends_on) <= 8 else f'add "{key}" to depends_on'
         self.faults.questions.append(Question(task.key, targets))
-        self.faults.unless.append(Problem(message=message, path=path, suggestion=advice, offset=offset))
+        self.faults.places.append((text, path, offset))
+
+    def _not_before(self, number: int) -> Problem:
+        question = self.faults.questions[number]
+        text, path, offset = self.faults.places[number]
+        task, key = self.tasks[question.task], question.targets[0].partition("[")[0]
+        if self.tasks[key].type is TaskType.FORENSIC:
+            message = f"{text.format(key)}, a handler, which runs on failure only"
+            return Problem(
+                message=message, path=path, suggestion="register it in an ordinary task", offset=offset
+            )
+        message = f'{text.format(key)}, which does not run before task "{task.key}"'
+        listed = ", ".join(f'"{name}"' for name in (*task.depends_on[:SHORT_LIST], key))
+        is_short = len(task.depends_on) <= SHORT_LIST
+        advice = f"add depends_on = [{listed}]" if is_short else f'add "{key}" to depends_on'
+        return Problem(message=message, path=path, suggestion=advice, offset=offset)
 
     def _unregistered(
         self, task: TaskDefinition, name: str, path: Path, offset: int

@@ -14,7 +14,7 @@ from runwright.core.workflow import TaskDefinition
 TARGETS_A_PASS = 2048
 
 
-class Question(Struct, frozen=True):
+class Question(Struct, frozen=True, gc=False):
     """Does at least one of `targets` (a task key, or the id of one node of it) come before `task`?"""
 
     task: str

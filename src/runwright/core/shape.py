@@ -19,6 +19,7 @@ Path = tuple[str | int, ...]
 
 _DROPPED = object()
 _MANY_KEYS = 8
+MOST_SUGGESTIONS = 1000
 _EXAMPLES = {
     "a string": 'write it in quotes, for instance "text"',
     "an integer": "write a whole number without quotes, for instance 3",
@@ -71,6 +72,7 @@ class _Walker:
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
         self.hidden = hidden
+        self.meant: dict[tuple[type, str], str | None] = {}
 
     def walk(self, kind: inspect.Type, value: Any, path: Path) -> Any:
         while isinstance(kind, inspect.Metadata):
@@ -141,7 +143,7 @@ class _Walker:
         """Report a key that the record has not, and return the one it stands for, if it is still free."""
         if not kind.forbid_unknown_fields:
             return None
-        meant = meant_key(key, [name for name in fields if name not in value]) or closest(key, fields)
+        meant = self._meant(kind, fields, key)
         if meant is not None:
             suggestion = f'did you mean "{meant}"?'
         else:
@@ -151,6 +153,12 @@ class _Walker:
             Problem(message=f'unknown key "{key}"', path=(*path, key), suggestion=suggestion)
         )
         return meant if meant is not None and meant not in value else None
+
+    def _meant(self, kind: inspect.StructType, fields: Mapping[str, inspect.Field], key: str) -> str | None:
+        """Remember what a key was taken for, as a slip is often made in many tasks."""
+        if (kind.cls, key) not in self.meant:
+            self.meant[kind.cls, key] = meant_key(key, fields) if len(self.meant) < MOST_SUGGESTIONS else None
+        return self.meant[kind.cls, key]
 
     def _dict(self, kind: inspect.DictType, value: Any, path: Path) -> Any:
         if not isinstance(value, Mapping):

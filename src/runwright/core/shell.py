@@ -7,7 +7,7 @@ telling would need one, a placeholder is refused with advice, because a wrong gu
 
 import re
 from collections.abc import Callable
-from enum import Enum, auto
+from typing import Final
 
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.shellquote import (
@@ -22,7 +22,7 @@ from runwright.core.shellquote import (
     in_double_quotes,
     in_quoted_expansion,
 )
-from runwright.core.variables import PLACEHOLDER, Body, Reference, Slot, Template, match_placeholder
+from runwright.core.variables import PLACEHOLDER, Body, Reference, Slot, Template, is_plain, match_placeholder
 
 Writer = Callable[[Reference, str], str]
 """Writes the value of a placeholder into its place."""
@@ -30,19 +30,19 @@ Writer = Callable[[Reference, str], str]
 ADVICE_VARIABLE = "put the value into a shell variable first: v={{.name}}; then use $v"
 
 
-class Kind(Enum):
-    """What is open."""
+class Kind:
+    """What is open: plain numbers, because they are compared for every sign of a command."""
 
-    COMMAND = auto()
-    SINGLE = auto()
-    DOLLAR_SINGLE = auto()
-    DOUBLE = auto()
-    EXPANSION = auto()
-    ARITHMETIC = auto()
-    BACKTICK = auto()
-    COMMENT = auto()
-    HEREDOC = auto()
-    HEREDOC_VERBATIM = auto()
+    COMMAND: Final = 0
+    SINGLE: Final = 1
+    DOLLAR_SINGLE: Final = 2
+    DOUBLE: Final = 3
+    EXPANSION: Final = 4
+    ARITHMETIC: Final = 5
+    BACKTICK: Final = 6
+    COMMENT: Final = 7
+    HEREDOC: Final = 8
+    HEREDOC_VERBATIM: Final = 9
 
 
 OPENERS = {
@@ -75,7 +75,8 @@ _EXPANSION_HEAD = re.compile(
 )
 _DELIMITER = re.compile(r"[ \t]*((?:\\.|'[^'\n]*'|\"[^\"\n]*\"|[^\s;&|<>()'\"\\`$])+)")
 _NAME_BEFORE = re.compile(r"\$(?:[A-Za-z_]\w*|\d|[@*#?$!-])\Z", re.ASCII)
-_PLAIN = re.compile(r"[^'\"\\`$#<(\n]*")
+_PARENTHESIS = re.compile(r"[()]")
+_QUOTE = re.compile(r"['\"`\\]")
 _WORD_BREAKS = " \t\n;&|()<>"
 
 
@@ -84,7 +85,7 @@ class Frame:
 
     __slots__ = ("delimiter", "first", "kind", "operator", "parens", "pending", "start", "strip_tabs")
 
-    def __init__(self, kind: Kind, start: int) -> None:
+    def __init__(self, kind: int, start: int) -> None:
         self.kind = kind
         self.start = start
         self.parens = 0
@@ -125,7 +126,7 @@ class _Reader:
 
     def _read_simple(self) -> bool:
         """Read a command without any quote or expansion, which most are, in one go."""
-        if not _PLAIN.fullmatch(self.text):
+        if not is_plain(self.text):
             return False
         pattern = _PATTERNS[Kind.SINGLE]
         while found := pattern.search(self.text, self.at):
@@ -174,20 +175,20 @@ class _Reader:
                 "a value can't be made safe inside backticks",
                 "write $( ) instead of backticks",
             )
-        if any(frame.kind is Kind.EXPANSION and frame.operator is None for frame in inside):
+        if any(frame.kind == Kind.EXPANSION and frame.operator is None for frame in inside):
             return self._refuse(
                 reference.start, "a value can't stand in the name or index of ${ }", ADVICE_VARIABLE
             )
         return self._quoting(reference, inside, kinds)
 
-    def _quoting(self, reference: Reference, inside: list[Frame], kinds: list[Kind]) -> Writer | None:
-        outer = [kind for kind in kinds if kind is not Kind.EXPANSION]
+    def _quoting(self, reference: Reference, inside: list[Frame], kinds: list[int]) -> Writer | None:
+        outer = [kind for kind in kinds if kind != Kind.EXPANSION]
         expansion = len(outer) != len(kinds)
-        if not expansion or kinds[0] is Kind.EXPANSION:
+        if not expansion or kinds[0] == Kind.EXPANSION:
             return self._by_last(reference, inside)
         if (
             outer == [Kind.DOUBLE]
-            and kinds[-1] is Kind.EXPANSION
+            and kinds[-1] == Kind.EXPANSION
             and (inside[-1].operator or "#")[0] not in "#%"
         ):
             return self._after_name(reference, in_quoted_expansion)
@@ -199,13 +200,13 @@ class _Reader:
 
     def _by_last(self, reference: Reference, inside: list[Frame]) -> Writer | None:
         frame = inside[-1] if inside else None
-        if frame is None or frame.kind is Kind.EXPANSION:
+        if frame is None or frame.kind == Kind.EXPANSION:
             return as_word
-        if frame.kind is Kind.HEREDOC:
+        if frame.kind == Kind.HEREDOC:
             return self._after_name(reference, as_stripped_heredoc if frame.strip_tabs else as_heredoc)
-        if frame.kind is Kind.HEREDOC_VERBATIM:
+        if frame.kind == Kind.HEREDOC_VERBATIM:
             return as_stripped_verbatim if frame.strip_tabs else as_raw
-        if frame.kind is Kind.DOLLAR_SINGLE:
+        if frame.kind == Kind.DOLLAR_SINGLE:
             return self._refuse(
                 reference.start, "shells disagree about $'...'", "write '{{.name}}' without the $"
             )
@@ -227,12 +228,12 @@ class _Reader:
     def _inside(self) -> list[Frame]:
         """Return what is open within the innermost command, outermost first."""
         index = len(self.stack) - 1
-        while self.stack[index].kind is not Kind.COMMAND:
+        while self.stack[index].kind != Kind.COMMAND:
             index -= 1
         return self.stack[index + 1 :]
 
     def _backslash(self, frame: Frame, sign: str, start: int) -> None:
-        if frame.kind is Kind.DOLLAR_SINGLE:
+        if frame.kind == Kind.DOLLAR_SINGLE:
             self.doubt = self.doubt or "shells disagree about the $'...' with a backslash before it"
         elif sign == "\\" and self.at < len(self.text):
             self._refuse(
@@ -245,7 +246,7 @@ class _Reader:
 
     def _dollar(self, frame: Frame, sign: str, start: int) -> None:
         if sign == "$":
-            if frame.kind is not Kind.DOUBLE:
+            if frame.kind != Kind.DOUBLE:
                 self._refuse(
                     start, "the $ before the placeholder would act on the value", "write \\$ for the sign"
                 )
@@ -275,17 +276,16 @@ class _Reader:
     def _is_arithmetic(self, start: int) -> bool:
         """Tell ``$((1+2))`` from ``$((a); b)``: the former closes both parentheses side by side."""
         depth = 2
-        for found in re.compile(r"[()]").finditer(self.text, start):
+        for found in _PARENTHESIS.finditer(self.text, start):
             depth += 1 if found[0] == "(" else -1
             if depth == 1:
-                sure = not re.search(r"['\"`\\#]", self.text[start : found.end()])
                 closed = self.text.startswith(")", found.end())
-                if not closed and not sure:
-                    self.doubt = self.doubt or "it can't be told where the (( before it ends"
+                if not closed or _QUOTE.search(self.text, start, found.end()):
+                    self.doubt = self.doubt or "shells disagree about where the (( before it ends; write ( ("
                 return closed
         return True
 
-    def _push(self, kind: Kind, start: int) -> Frame:
+    def _push(self, kind: int, start: int) -> Frame:
         frame = Frame(kind, start)
         self.stack.append(frame)
         return frame
@@ -294,11 +294,11 @@ class _Reader:
         frame = self.stack.pop()
         parent = self.stack[-1]
         inner = self.text[frame.start : self.at]
-        if frame.kind is Kind.COMMENT:
+        if frame.kind == Kind.COMMENT:
             return
         if "\n" in inner and any(outer.pending for outer in self.stack):
             self.doubt = self.doubt or "it can't be told where the here-document before it starts"
-        if frame.kind is Kind.DOUBLE and parent.kind is Kind.EXPANSION and "}" in inner:
+        if frame.kind == Kind.DOUBLE and parent.kind == Kind.EXPANSION and "}" in inner:
             self.doubt = self.doubt or "shells disagree about a } in quotes inside the ${ } before it"
 
     def _in_command(self, frame: Frame, sign: str, start: int) -> None:
@@ -397,7 +397,7 @@ class _Reader:
             self._heredoc_line(frame)
 
     def _in_quotes(self, frame: Frame, sign: str, start: int) -> None:
-        if sign == "`" and frame.kind is Kind.DOUBLE:
+        if sign == "`" and frame.kind == Kind.DOUBLE:
             self._push(Kind.BACKTICK, start)
         else:
             self._pop()
@@ -460,7 +460,7 @@ class _Reader:
         return None
 
 
-_HANDLERS: dict[Kind, Callable[[_Reader, Frame, str, int], None]] = {
+_HANDLERS: dict[int, Callable[[_Reader, Frame, str, int], None]] = {
     Kind.COMMAND: _Reader._in_command,
     Kind.SINGLE: _Reader._in_quotes,
     Kind.DOLLAR_SINGLE: _Reader._in_quotes,

@@ -21,12 +21,13 @@ NAME = r"[A-Za-z0-9_.+\-\[\]=,]+"
 PLACEHOLDER = rf"\{{\{{!*\.{NAME}(?:!raw)?\}}\}}"
 _PLACEHOLDER = re.compile(rf"\{{\{{(!*)\.({NAME})(!raw)?\}}\}}")
 
+_NOTHING_OPENS = re.compile(r"[^'\"\\`$#<(\n]*")
 
 Lookup = Callable[[str], str]
 """Where values come from; raises KeyError for a name that has none, as ``{...}.__getitem__`` does."""
 
 
-class Reference(Struct, frozen=True):
+class Reference(Struct, frozen=True, gc=False):
     """One placeholder of a text.
 
     Attributes:
@@ -44,6 +45,8 @@ class Reference(Struct, frozen=True):
 
 def normal_name(name: str) -> str:
     """Return a name or node id with the matrix keys in its brackets sorted, as node ids have them."""
+    if "," not in name:
+        return name
     head, bracket, rest = name.partition("[")
     inside, closing, tail = rest.partition("]")
     if not bracket or not closing or "," not in inside:
@@ -58,6 +61,11 @@ def _dimension(pair: str) -> str:
 def has_placeholder(text: str) -> bool:
     """Tell at once whether a text needs filling in at all; true for escaped placeholders too."""
     return "{{" in text and _PLACEHOLDER.search(text) is not None
+
+
+def is_plain(cmd: str) -> bool:
+    """Tell whether every placeholder of a command stands bare, so that nothing can be wrong with any."""
+    return _NOTHING_OPENS.fullmatch(cmd) is not None
 
 
 def references(text: str) -> list[Reference]:
