@@ -33,6 +33,7 @@ _ADVICE = (
     ("invalid unquoted key", 'use letters, digits, - and _ in names, or put the name in quotes: "..."'),
     ("unquoted keys cannot be empty", "write a name before the ="),
     ("unexpected key or value", "start a new line after each value"),
+    ("cannot extend value", "rename the key, or the table"),
     ("cannot recurse further", "nest less deep"),
 )
 

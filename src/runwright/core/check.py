@@ -86,7 +86,7 @@ class _Checker:
             self.problems += check_plain(config, ("executors", name))
         for number, trigger in enumerate(self.workflow.triggers):
             check_trigger(trigger, number, self.add)
-        if not self.tasks and ("tasks",) not in self.broken:
+        if not self.tasks and not any(path[:1] == ("tasks",) for path in self.broken):
             self.add((), "a workflow needs at least one task", 'add [tasks.NAME] with cmd = "..."')
         elif not self.ordinary and not self.broken:
             self.add(

@@ -12,7 +12,7 @@ from runwright.core.errors import DefinitionError, Problem
 from runwright.core.node_names import example_node, node_fault
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
-from runwright.core.variables import NAME, Reference, compile_shell, is_plain, references
+from runwright.core.variables import Reference, compile_shell, is_plain, references
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 TOLD_HANDLERS = frozenset({"failed_task", "error_message", "exit_code"})
@@ -21,7 +21,6 @@ MOST_NAMES = 10_000
 MOST_SUGGESTIONS = 100
 SHORT_LIST = 8
 
-_NAME = re.compile(NAME, re.ASCII)
 _REGISTERED = re.compile(r"[A-Za-z0-9_.+\-]+", re.ASCII)
 
 
@@ -257,7 +256,7 @@ class _Names:
             return self._of_node(task, owner, rest, path, offset)
         if any(pattern.fullmatch(name) for pattern in self.patterns):
             return None
-        return self._unknown(task, name)
+        return self._unknown(task, name, in_condition=path[2] == "if")
 
     def _of_node(
         self, task: TaskDefinition, owner: str, rest: str, path: Path, offset: int
@@ -283,7 +282,7 @@ class _Names:
         self._ask(task, (owner,), f'"{owner}.{rest}" comes from task "{{}}"', path, offset)
         return None
 
-    def _unknown(self, task: TaskDefinition, name: str) -> tuple[str, str]:
+    def _unknown(self, task: TaskDefinition, name: str, *, in_condition: bool) -> tuple[str, str]:
         if name in TOLD_HANDLERS | TOLD_WORKFLOW_HANDLER:
             who = "the workflow's handler" if name in TOLD_WORKFLOW_HANDLER else "handlers"
             return f'"{name}" is told to {who} only', 'add type = "forensic", or name it in on_failure'
@@ -291,9 +290,9 @@ class _Names:
         near = ""
         if self.suggestions <= MOST_SUGGESTIONS:
             near = did_you_mean(name, [*task.matrix, *self.known, *self.registered, *self.by_node])
-        if not near and not _NAME.fullmatch(name):
-            near = "use letters, digits, _ . + -"
         advice = f"give it with --var {name}=..., add it to [variables], or register it in a task before"
+        if not in_condition:
+            advice += f"; write {{{{!.{name}}}}} for the text itself"
         return f'nothing sets "{name}"', near or advice
 
 

@@ -11,7 +11,7 @@ def node_fault(target: TaskDefinition, name: str) -> tuple[str, str] | None:
         return f'task "{target.key}" has no matrix, so there is no "{name}"', f'write "{target.key}"'
     pairs = [pair.partition("=")[::2] for pair in inside.removesuffix("]").split(",")]
     example = example_node(target)
-    if not inside.endswith("]") or "]" in inside[:-1] or len(dict(pairs)) != len(pairs):
+    if not inside.endswith("]") or "]" in inside[:-1] or len(dict(pairs)) != len(pairs) or "=" not in inside:
         return f'"{name}" is not the name of a node', f'write it like "{example}"'
     for dimension, value in pairs:
         if dimension not in target.matrix:

@@ -5,7 +5,7 @@ as well as can be (a misspelt key counts as the one it resembles), so that later
 do not report consequences of the first ones.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, time
 from typing import Any
 
@@ -44,16 +44,15 @@ class Mended(Struct, frozen=True):
     broken: set[Path]
 
 
-def mend(value: Any, kind: type[Struct], path: Path = (), hidden: Iterable[str] = ()) -> Mended:
+def mend(value: Any, kind: type[Struct], path: Path = ()) -> Mended:
     """Check data against a record type and return what is wrong with it and what is left.
 
     Args:
         value: Plain data.
         kind: The record type it should have.
         path: Where the data stands in the document.
-        hidden: Keys that may be missing at the top because their defaults come from elsewhere.
     """
-    walker = _Walker(frozenset(hidden))
+    walker = _Walker()
     left = walker.walk(inspect.type_info(kind), value, path)
     if not walker.problems:
         walker.note_refusal(left, kind, path)
@@ -62,16 +61,15 @@ def mend(value: Any, kind: type[Struct], path: Path = (), hidden: Iterable[str] 
 
 def plain_faults(value: Any, path: Path) -> list[Problem]:
     """Return what is wrong with data that has no record of its own."""
-    walker = _Walker(frozenset())
+    walker = _Walker()
     walker.walk(inspect.AnyType(), value, path)
     return walker.problems
 
 
 class _Walker:
-    def __init__(self, hidden: frozenset[str]) -> None:
+    def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
-        self.hidden = hidden
         self.meant: dict[tuple[type, str], str | None] = {}
 
     def walk(self, kind: inspect.Type, value: Any, path: Path) -> Any:
@@ -117,12 +115,12 @@ class _Walker:
                 left[name] = walked
             elif key != name:
                 self.broken.add((*path, name))
-        self._missing(fields, value, path)
+        self._missing(fields, left.keys() | value.keys(), path)
         return left
 
-    def _missing(self, fields: Mapping[str, inspect.Field], value: Mapping[str, Any], path: Path) -> None:
+    def _missing(self, fields: Mapping[str, inspect.Field], found: Collection[str], path: Path) -> None:
         for name, field in fields.items():
-            if field.required and name not in value and name not in self.hidden:
+            if field.required and name not in found and (*path, name) not in self.broken:
                 self.problems.append(
                     Problem(
                         message=f'{_place(path)} needs "{name}"',
@@ -231,8 +229,6 @@ class _Walker:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            if self.hidden and "missing required field" in str(error):
-                return
             message = f"{_place(path)}: {error}"
             self.problems.append(
                 Problem(message=message, path=path, suggestion="see the executor's documentation")
