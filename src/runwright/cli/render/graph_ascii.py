@@ -87,8 +87,17 @@ def _head(picture: Picture, out: Out, signs: Signs, width: int) -> Iterator[str]
         yield shorten(line, width, signs.ellipsis)
         return
     yield out.state_mark(str(picture.state)) + " " + shorten(line, width - 2, signs.ellipsis)
-    counts = [out.paint(f"{n:,} {state}", tone(state).terminal) for state, n in picture.tally.items()]
-    yield f" {signs.dot} ".join(counts) + out.paint(f" {signs.dot} run {picture.run_id}", "dim")
+    yield _counts(picture, out, signs, width)
+    yield out.paint(shorten(f"run {picture.run_id}", width, signs.ellipsis), "dim")
+
+
+def _counts(picture: Picture, out: Out, signs: Signs, width: int) -> str:
+    counts = {state: f"{count:,} {state}" for state, count in picture.tally.items()}
+    dot = f" {signs.dot} "
+    plain = dot.join(counts.values())
+    if cell_width(plain) > width:
+        return shorten(plain, width, signs.ellipsis)
+    return dot.join(out.paint(text, tone(state).terminal) for state, text in counts.items())
 
 
 def _tree(picture: Picture, signs: Signs, width: int) -> Iterator[_Row]:

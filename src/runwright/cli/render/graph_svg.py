@@ -141,7 +141,7 @@ def _block(block: Block, place: Place, lines: Sequence[str], index: int) -> str:
 
 def _open(block: Block, index: int) -> str:
     state = f' data-state="{block.state}"' if block.state is not None else ""
-    facts = "\n".join(f"{xml(name)}\t{xml(value)}" for name, value in block.facts)
+    facts = "&#10;".join(f"{xml(name)}&#9;{xml(value)}" for name, value in block.facts)
     return (
         f'<g class="b" tabindex="0" data-n="{index}" data-id="{xml(block.id)}" data-name="{xml(block.label)}"'
         f'{state} data-line="{xml(brief(block))}" data-facts="{facts}">'
