@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
+from runwright.adapters.project import StateLocation, find_workflow, list_workflows, state_location
 from runwright.core.errors import DefinitionError, UsageError
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run
@@ -26,11 +27,22 @@ if TYPE_CHECKING:
     from runwright.engines.progress import Listener
     from runwright.engines.workflow import WorkflowEngine
 
-STATE_DIRECTORY = ".runwright"
-PROJECT_FILE = "runwright.toml"
-STORE_VARIABLE = "RUNWRIGHT_STORE"
-WORKFLOW_FOLDERS = ("", "workflows", f"{STATE_DIRECTORY}/workflows")
-SQLITE_PREFIX = "sqlite:///"
+
+__all__ = [
+    "Engine",
+    "StateLocation",
+    "executor_args",
+    "executor_stack",
+    "find_workflow",
+    "list_workflows",
+    "load",
+    "load_workflow",
+    "make_engine",
+    "open_logs",
+    "open_store",
+    "start_early",
+    "state_location",
+]
 
 
 class _ExecutorArgs(Mapping[str, type[Struct]]):
@@ -80,99 +92,6 @@ def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
     return router
 
 
-# -- where things are ------------------------------------------------------------------------------------------
-
-
-class StateLocation(Struct, frozen=True, kw_only=True):
-    """Where the state of a project is.
-
-    Attributes:
-        store_url: ``sqlite:///`` and an absolute path.
-        logs_dir: Directory of the logs.
-        work_dir: Directory of the runs' private files.
-        project_dir: Where ``runwright.toml`` or the state directory is, else the current directory.
-    """
-
-    store_url: str
-    logs_dir: Path
-    work_dir: Path
-    project_dir: Path
-
-
-def state_location(store: str | None = None) -> StateLocation:
-    """Return where the state is: as asked for, else as the environment says, else that of the project.
-
-    Args:
-        store: ``sqlite:///path``, a path, or None.
-
-    Raises:
-        UsageError: If the URL is of a kind that is not known.
-    """
-    project = _project_dir(Path.cwd())
-    asked = store or os.environ.get(STORE_VARIABLE, "")
-    path = _store_path(asked) if asked else project / STATE_DIRECTORY / "runs.db"
-    return StateLocation(
-        store_url=f"{SQLITE_PREFIX}{path}",
-        logs_dir=path.parent / "logs",
-        work_dir=path.parent / "work",
-        project_dir=project,
-    )
-
-
-def _store_path(asked: str) -> Path:
-    scheme, colon, _ = asked.partition("://")
-    if colon and not asked.startswith(SQLITE_PREFIX):
-        raise UsageError(f'can\'t use a store at "{scheme}://..."; give sqlite:///PATH')
-    return Path(asked.removeprefix(SQLITE_PREFIX)).absolute()
-
-
-def _project_dir(start: Path) -> Path:
-    for folder in (start, *start.parents):
-        if (folder / STATE_DIRECTORY).is_dir() or (folder / PROJECT_FILE).is_file():
-            return folder
-    return start
-
-
-def find_workflow(name: str) -> Path:
-    """Return the file of a workflow given by path or by name.
-
-    Raises:
-        UsageError: If there is none, with near names.
-    """
-    given = Path(name)
-    if given.is_file():
-        return given.absolute()
-    for folder in _workflow_folders():
-        for candidate in (folder / name, folder / f"{name}.toml"):
-            if candidate.is_file():
-                return candidate
-    from runwright.core.suggest import did_you_mean
-
-    hint = (
-        did_you_mean(name, [path.stem for path in list_workflows()])
-        or "`runwright list` shows those there are"
-    )
-    raise UsageError(f'there is no workflow "{name}"; {hint}')
-
-
-def _workflow_folders() -> list[Path]:
-    here = Path.cwd()
-    return [
-        base / folder for base in dict.fromkeys((here, _project_dir(here))) for folder in WORKFLOW_FOLDERS
-    ]
-
-
-def list_workflows() -> list[Path]:
-    """Return the workflow files of the project, sorted by name; ``runwright.toml`` is none."""
-    found = {
-        path.resolve(): path
-        for folder in _workflow_folders()
-        for path in sorted(folder.glob("*.toml"))
-        if path.name not in (PROJECT_FILE, "pyproject.toml")
-    }
-    return sorted(found.values(), key=lambda path: (path.stem, str(path)))
-
-
 def load(path: Path) -> "LoadedWorkflow":
     """Read and check a workflow file.
 
@@ -194,7 +113,7 @@ def open_store(location: "StateLocation | str | Path | None" = None, *, read_onl
     from runwright.adapters.sqlite import SqliteStore
 
     where = location if isinstance(location, StateLocation) else state_location(_text(location))
-    return SqliteStore.open(Path(where.store_url.removeprefix(SQLITE_PREFIX)), read_only=read_only)
+    return SqliteStore.open(where.database, read_only=read_only)
 
 
 def _text(location: str | Path | None) -> str | None:
@@ -350,7 +269,8 @@ class Engine:
         from runwright.adapters.clock import SystemClock
         from runwright.adapters.ids import draw, new_id
         from runwright.adapters.owner import current_owner
-        from runwright.engines.workflow import Doors, WorkflowEngine
+        from runwright.engines.prepare import Doors
+        from runwright.engines.workflow import WorkflowEngine
 
         doors = Doors(
             store=self.store,

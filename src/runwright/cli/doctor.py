@@ -144,7 +144,7 @@ def cgroup_check(root: Path) -> Check:
 async def state(args: Arguments) -> list[Check]:
     """Return what is true of the project's state, and try a run beside it."""
     location = wiring.state_location(args.store)
-    path = Path(location.store_url.removeprefix(wiring.SQLITE_PREFIX))
+    path = location.database
     parent = next(folder for folder in path.parents if folder.is_dir())
     checks = [store_check(path), disk_check(parent)]
     checks.append(await guarded("processes", lambda: trial(parent)))
