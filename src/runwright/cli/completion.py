@@ -14,7 +14,8 @@ from runwright.cli.dispatch import find, parser_of
 from runwright.cli.main import COMMANDS
 from runwright.cli.parser import Arguments
 
-FILES = frozenset({"FILE", "FILE|NAME", "DIR"})
+FILES = frozenset({"FILE", "DIR"})
+GLOBAL = frozenset({"-C", "--store"})
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -60,7 +61,13 @@ def _command(name: str) -> Command:
     options = [_option(action) for action in parser._actions if action.option_strings]
     positional = [action for action in parser._actions if not action.option_strings]
     words = tuple(str(choice) for action in positional for choice in action.choices or ())
-    return Command(name, COMMANDS[name][2], options, words, any(a.metavar in FILES for a in positional))
+    return Command(
+        name,
+        COMMANDS[name][2],
+        options,
+        words,
+        any(str(a.metavar).partition("|")[0] in FILES for a in positional),
+    )
 
 
 def _option(action: argparse.Action) -> Option:
@@ -73,10 +80,11 @@ def _all_names(command: Command) -> str:
 
 
 def bash(found: Sequence[Command]) -> Iterator[str]:
-    """Yield the script for bash, which needs no other package."""
+    """Yield the script for bash, from version 3.2 on; where it offers nothing, bash offers files."""
     yield "# Completion of runwright for bash"
     yield "_runwright() {"
     yield '    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}" command="" words="" i'
+    yield "    COMPREPLY=()"
     yield "    for ((i = 1; i < COMP_CWORD; i++)); do"
     yield '        case "${COMP_WORDS[i]}" in'
     yield "            -C|--directory|--store) ((i++)) ;;"
@@ -85,33 +93,37 @@ def bash(found: Sequence[Command]) -> Iterator[str]:
     yield "        esac"
     yield "    done"
     yield '    case "$command $prev" in'
+    yield "        *' -C'|*' --directory'|*' --store') return ;;"
     for command in found:
-        for option in command.options:
-            yield from _bash_values(command.name, option)
+        yield from _bash_values(command)
     yield "    esac"
     yield '    case "$command" in'
     names = " ".join(command.name for command in found)
     yield f'        "") words="{names} --help --version --store --no-color --verbose -C" ;;'
     for command in found:
-        files = " +files" if command.takes_files else ""
-        extra = "".join(f" {word}" for word in command.words)
-        yield f'        {command.name}) words="{_all_names(command)}{extra}{files}" ;;'
+        words = " ".join((*command.words, _all_names(command)))
+        if command.takes_files:
+            yield f'        {command.name}) [[ "$cur" == -* ]] || return; words="{words}" ;;'
+        else:
+            yield f'        {command.name}) words="{words}" ;;'
     yield "    esac"
-    yield '    if [[ "$words" == *" +files" ]]; then'
-    yield '        words="${words% +files}"'
-    yield '        [[ "$cur" == -* ]] || mapfile -t COMPREPLY < <(compgen -f -- "$cur")'
-    yield "    fi"
-    yield '    mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$words" -- "$cur")'
+    yield '    COMPREPLY=($(compgen -W "$words" -- "$cur"))'
     yield "}"
-    yield "complete -o filenames -o bashdefault -F _runwright runwright"
+    yield "complete -o bashdefault -o default -F _runwright runwright"
 
 
-def _bash_values(command: str, option: Option) -> Iterator[str]:
-    if not option.valued:
-        return
-    pattern = "|".join(f'"{command} {name}"' for name in option.names)
-    kind = f'-W "{" ".join(option.choices)}"' if option.choices else "-f"
-    yield f'        {pattern}) mapfile -t COMPREPLY < <(compgen {kind} -- "$cur"); return ;;'
+def _bash_values(command: Command) -> Iterator[str]:
+    """Yield what follows an option: its choices, or nothing, so that files are offered."""
+    free = []
+    for option in command.options:
+        pattern = "|".join(f'"{command.name} {name}"' for name in option.names)
+        if option.choices:
+            words = " ".join(option.choices)
+            yield f'        {pattern}) COMPREPLY=($(compgen -W "{words}" -- "$cur")); return ;;'
+        elif option.valued and not GLOBAL.intersection(option.names):
+            free.append(pattern)
+    if free:
+        yield f"        {'|'.join(free)}) return ;;"
 
 
 def zsh(found: Sequence[Command]) -> Iterator[str]:

@@ -118,7 +118,7 @@ def _run_lines(found: Everything, out: Out) -> Iterator[str]:
     run = found.run
     facts = [
         ("run", run.id),
-        ("workflow", run.name),
+        ("workflow", out.clean(run.name)),
         ("state", out.state(run.state.value)),
         ("reason", out.clean(run.reason)),
         ("file", out.clean(run.path)),

@@ -66,6 +66,9 @@ def execute(args: Arguments) -> int:
 
         return show_plan(args, loaded.workflow, options, strategy, workers)
 
+    if options.only:
+        node_ids(loaded.workflow, options)
+
     async def prepare(_: Engine) -> Shown:
         return Shown(node_ids(loaded.workflow, options) if is_live(args) else ())
 
@@ -77,8 +80,12 @@ def execute(args: Arguments) -> int:
 
 
 def node_ids(workflow: Workflow, options: RunOptions) -> list[str]:
-    """Return the ids of the tasks that a new run has, in the order of the graph."""
-    from runwright.core.graph import build  # noqa: PLC0415 - for a terminal alone; the engine builds its own
+    """Return the ids of the tasks that a new run has, in the order of the graph.
+
+    Raises:
+        DefinitionError: If the options name a task that is not there.
+    """
+    from runwright.core.graph import build  # noqa: PLC0415 - the engine builds its own
 
     graph = build(workflow)
     wanted = graph.select(options.only) if options.only else range(len(graph))

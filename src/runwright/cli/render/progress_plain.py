@@ -20,7 +20,7 @@ class PlainView:
 
     def __init__(self, out: Out, title: str) -> None:
         self._out = out
-        self._title = title
+        self._title = out.clean(title)
         self._writer = Writer(out)
         self._progress = Progress()
 
