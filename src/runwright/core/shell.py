@@ -232,6 +232,10 @@ class _Reader:
             index -= 1
         return self.stack[index + 1 :]
 
+    def _is_quoted(self) -> bool:
+        """Tell whether an expansion stands in double quotes or a here-document, where quotes act otherwise."""
+        return any(frame.kind in (Kind.DOUBLE, Kind.HEREDOC) for frame in self._inside())
+
     def _backslash(self, frame: Frame, sign: str, start: int) -> None:
         if frame.kind == Kind.DOLLAR_SINGLE:
             self.doubt = self.doubt or "shells disagree about the $'...' with a backslash before it"
@@ -262,7 +266,7 @@ class _Reader:
 
     def _dollar_quote(self, start: int) -> None:
         """In ``"${x:-$'...'}"`` the quote is one only to some shells; elsewhere it opens a string."""
-        if any(frame.kind in (Kind.DOUBLE, Kind.HEREDOC) for frame in self._inside()):
+        if self._is_quoted():
             self.doubt = self.doubt or "shells disagree about the $' before it"
         else:
             self._push(Kind.DOLLAR_SINGLE, start)
@@ -298,7 +302,7 @@ class _Reader:
             return
         if "\n" in inner and any(outer.pending for outer in self.stack):
             self.doubt = self.doubt or "it can't be told where the here-document before it starts"
-        if frame.kind == Kind.DOUBLE and parent.kind == Kind.EXPANSION and "}" in inner:
+        if frame.kind == Kind.DOUBLE and parent.kind == Kind.EXPANSION and "}" in inner and self._is_quoted():
             self.doubt = self.doubt or "shells disagree about a } in quotes inside the ${ } before it"
 
     def _in_command(self, frame: Frame, sign: str, start: int) -> None:
@@ -407,7 +411,7 @@ class _Reader:
         self._pop()
 
     def _in_expansion(self, frame: Frame, sign: str, start: int) -> None:
-        quoted = any(outer.kind in (Kind.DOUBLE, Kind.HEREDOC) for outer in self._inside()[:-1])
+        quoted = self._is_quoted()
         if sign == "}":
             self._pop()
         elif sign == "`":
