@@ -8,7 +8,12 @@ import os
 import signal
 from collections.abc import Callable
 
-FAILPOINTS = ("store.before_commit", "store.after_commit")
+FAILPOINTS = (
+    "store.before_commit",
+    "store.after_commit",
+    "store.before_migration",
+    "store.after_migration",
+)
 
 
 def armed(setting: str) -> Callable[[str], None]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import apsw
 
+from runwright.adapters.failpoints import failpoint
 from runwright.adapters.sql import migrations
 from runwright.adapters.sqlite.errors import patiently
 from runwright.core.errors import StoreCorrupt, StoreError
@@ -114,7 +115,9 @@ def _apply(connection: apsw.Connection, number: int, name: str, text: str) -> No
             )
             connection.execute(text)
             connection.execute("INSERT INTO migrations (version, name) VALUES (?, ?)", (number, name))
+        failpoint("store.before_migration")
         connection.execute("COMMIT")
+        failpoint("store.after_migration")
     except BaseException:
         rollback(connection)
         raise

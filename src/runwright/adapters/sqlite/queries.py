@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import apsw
+from msgspec import DecodeError
 from msgspec.json import Decoder
 
 from runwright.adapters.sqlite.connection import value
@@ -157,18 +158,19 @@ def verify(connection: apsw.Connection, run_id: str) -> Integrity:
             if not check.follow(seqs, bodies, [bytes.fromhex(digest) for digest in hashes]):
                 break
         if check.end(run.head_seq, bytes.fromhex(run.head_hash)):
-            check.compare(*_rows(connection, run_id), run.counts)
+            _compare(connection, run, check)
     finally:
         connection.execute("ROLLBACK")
     return Integrity(ok=not check.problem, events=check.events, head=check.head.hex(), problem=check.problem)
 
 
-def _rows(connection: apsw.Connection, run_id: str) -> tuple[list[TaskRow], list[Attempt], list[Variable]]:
-    return (
-        select_tasks(connection, run_id),
-        select_attempts(connection, run_id),
-        select_variables(connection, run_id),
-    )
+def _compare(connection: apsw.Connection, run: Run, check: ChainCheck) -> None:
+    """Hold the rows against the events."""
+    try:
+        tasks, attempts = select_tasks(connection, run.id), select_attempts(connection, run.id)
+        check.compare(tasks, attempts, select_variables(connection, run.id), run.counts)
+    except DecodeError as error:
+        check.problem = f"a row can't be read ({error})"
 
 
 def _all(

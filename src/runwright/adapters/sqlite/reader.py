@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import apsw
+from msgspec import DecodeError
 
 from runwright.adapters.sqlite.connection import check_version, newest_version, schema_version
 from runwright.adapters.sqlite.errors import explain, patiently
-from runwright.core.errors import StoreError
+from runwright.core.errors import StoreCorrupt, StoreError
 
 _BUSY_MS = 5_000
 _MOST_TRIES = 50
@@ -56,6 +57,9 @@ class Reader:
             return patiently(lambda: query(connection))
         except (apsw.Error, OSError) as error:
             raise explain(self._path, error) from error
+        except DecodeError as error:
+            text = f"what is stored can't be read ({error}); `runwright audit --verify` tells which run"
+            raise StoreCorrupt(f"{self._path}: {text}") from error
 
     def close(self) -> None:
         """End the thread and close the connection."""

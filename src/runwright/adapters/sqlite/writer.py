@@ -149,7 +149,9 @@ class Writer:
             await future
             thread.join()
         self._closed = True
-        with suppress(apsw.Error):  # what was acknowledged is safe in the log even if it can't be moved into the file
+        with suppress(
+            apsw.Error
+        ):  # what was acknowledged is safe in the log even if it can't be moved into the file
             self._connection.close()
 
     def remember(self, run_id: str, head: Head) -> None:
