@@ -20,7 +20,9 @@ def measure(plan: Plan) -> Section:
         Entry("sh -c true", ["/bin/sh", "-c", "true"], "floor", base, env),
     ]
     for name in TOOLS:
-        if plan.wants(RUNNERS[name].kind):
+        if name == "prefect" and plan.size != "full":
+            entries.append(Entry(name, missing="left out of short series"))
+        elif plan.wants(RUNNERS[name].kind):
             rounds = SLOWEST.get(name) if plan.size == "full" else SLOWEST.get(name) and 1
             entries.append(entry(name, graphs.independent(1), base, 1, rounds))
     rows = plan.measure(entries, plan.pick(15, 5, 2))

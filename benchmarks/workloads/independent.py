@@ -24,8 +24,7 @@ def _fan(plan: Plan, slots: int) -> Table:
     entries = [
         entry(name, graphs.independent(count), base, slots, SLOWEST.get(name))
         for name in TOOLS
-        if plan.wants(RUNNERS[name].kind)
-        and not (plan.size == "quick" and name == "snakemake" and slots == 8)
+        if plan.wants(RUNNERS[name].kind) and not (plan.size != "full" and name == "snakemake")
     ]
     rows = plan.measure(entries, plan.pick(7, 3, 1))
     target = Target(

@@ -31,7 +31,7 @@ INSIDE = {
 
 def measure(plan: Plan) -> Section:
     """Time the graph, beside what theory says of it."""
-    graph = graphs.layered(plan.pick(50, 20, 3), plan.pick(20, 20, 4))
+    graph = graphs.layered(plan.pick(50, 10, 3), plan.pick(20, 20, 4))
     section = Section("layers", "Uneven layered graph", TEXT)
     section.tables += [_whole(plan, graph), _inside(plan, graph)]
     return section
@@ -53,7 +53,7 @@ def _whole(plan: Plan, graph: graphs.Graph) -> Table:
         if plan.wants(RUNNERS[name].kind):
             rounds = SLOWEST.get(name) if plan.size == "full" else SLOWEST.get(name) and 1
             entries.append(entry(name, graph, base, SLOTS, rounds, LABELS.get(name, "")))
-    rows = plan.measure(entries, plan.pick(7, 3, 1))
+    rows = plan.measure(entries, plan.pick(7, 2, 1))
     targets = [
         Target("runwright work-stealing", FLOOR, at_most=1.05),
         Target(
@@ -71,7 +71,7 @@ def _inside(plan: Plan, graph: graphs.Graph) -> Table:
         if plan.wants(RUNNERS[name].kind):
             rounds = 1 if label in SLOWEST else None
             entries.append(entry(name, graph, base, SLOTS, rounds, label, inside=True))
-    rows = plan.measure(entries, plan.pick(7, 3, 1))
+    rows = plan.measure(entries, plan.pick(7, 2, 1))
     targets = [
         Target(
             "runwright work-stealing", FLOOR, at_most=1.05, text="makespan, work-stealing / bare spawn loop"
