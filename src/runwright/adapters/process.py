@@ -49,6 +49,8 @@ class WardenProcesses:
 
         An error raised by `on_output` stops the process like a cancellation, and comes out when it is gone.
         """
+        if not command.argv:
+            raise _failure("E_SPAWN", "there is no command to run")
         guard = self._take_guard()
         self._busy.add(guard)
         try:
@@ -186,9 +188,10 @@ class _Guard:
     async def wait_idle(self) -> None:
         """Wait until nothing of the command is left, whatever else asks us to stop waiting."""
         while not self.report:
-            with suppress(asyncio.CancelledError):
+            if self.waiter is None or self.waiter.done():
                 self.waiter = asyncio.get_running_loop().create_future()
-                await self.waiter
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([self.waiter])
 
     def send(self, order: tuple[Any, ...]) -> None:
         """Send a frame without waiting; what the socket does not take now follows later.

@@ -7,7 +7,7 @@ import select
 import time
 
 from .channel import Bell, Inbox
-from .tree import HAS_PROC, SIGKILL, become_subreaper, children, descendants, send
+from .tree import HAS_PROC, SIGKILL, become_subreaper, children, groups_below, send
 
 LINGER = 0.1
 """Seconds that remains of an ended command get to finish by themselves, and again to heed SIGTERM.
@@ -160,9 +160,9 @@ class Guard:
         self.stopping = True
         self.deadline = end
         if grace > 0:
-            for pid in descendants():
-                send(pid, _signal.SIGTERM)
-                send(pid, _signal.SIGCONT)
+            for group in groups_below():
+                send(-group, _signal.SIGTERM)
+                send(-group, _signal.SIGCONT)
 
     def press(self) -> list[int]:
         """Go on to the harder means, as the deadline has passed; return who can't be ended at all."""

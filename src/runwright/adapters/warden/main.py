@@ -14,6 +14,7 @@ from .tree import SIGKILL, become_subreaper, children, send
 GUARDS_END = 1.0
 """Seconds that guards get to end what they have after the engine is gone."""
 
+MOST_FILES = 1 << 16
 ENDINGS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT)
 
 
@@ -51,7 +52,10 @@ class Warden:
             return False
         if data and control:
             passed = control[0][2]
-            self.fork(*(int.from_bytes(passed[at : at + 4], sys.byteorder) for at in (0, 4, 8)))
+            fds = [int.from_bytes(passed[at : at + 4], sys.byteorder) for at in (0, 4, 8)]
+            for fd in fds:
+                os.set_inheritable(fd, False)  # what comes through a socket is not so by itself
+            self.fork(*fds)
         return bool(data)
 
     def fork(self, sock: int, out: int, err: int) -> None:
@@ -122,7 +126,8 @@ def main(engine_pid: int) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    os.close(null)
+    os.closerange(3, sock)
+    os.closerange(sock + 1, MOST_FILES)  # what the engine itself was given by its parent
     os.chdir("/")
     for number in ENDINGS:
         if _signal.getsignal(number) != _signal.SIG_IGN:

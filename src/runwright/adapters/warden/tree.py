@@ -27,40 +27,45 @@ def children() -> list[int]:
         with open(f"/proc/self/task/{me}/children", "rb", buffering=0) as file:  # noqa: PTH123 - no pathlib here
             return [int(pid) for pid in file.readall().split()]
     except OSError:
-        return [pid for pid, parent in parents().items() if parent == me]
+        return [pid for pid, (parent, _) in processes().items() if parent == me]
 
 
-def descendants() -> list[int]:
-    """Return our children, their children and so on, parents first."""
-    below: dict[int, list[int]] = {}
-    for pid, parent in parents().items():
-        below.setdefault(parent, []).append(pid)
+def groups_below() -> set[int]:
+    """Return the process groups of all our descendants.
+
+    A signal to a group reaches a child that one of its members is forking right now; signals to single processes
+    would miss it.
+    """
+    below: dict[int, list[tuple[int, int]]] = {}
+    for pid, (parent, group) in processes().items():
+        below.setdefault(parent, []).append((pid, group))
     found = below.get(os.getpid(), [])
-    for pid in found:
+    for pid, _ in found:
         found.extend(below.get(pid, ()))
-    return found
+    return {group for _, group in found} - {os.getpgrp()}
 
 
-def parents() -> dict[int, int]:
-    """Return the parent of every process."""
+def processes() -> dict[int, tuple[int, int]]:
+    """Return the parent and the group of every process."""
     if not HAS_PROC:
-        return _parents_by_ps()
+        return _processes_by_ps()
     found = {}
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb", buffering=0) as file:  # noqa: PTH123
-                    found[int(name)] = int(file.read(512).rpartition(b")")[2].split()[1])
+                    _, parent, group = file.read(512).rpartition(b")")[2].split(None, 3)[:3]
+                    found[int(name)] = (int(parent), int(group))
             except OSError:
                 continue
     return found
 
 
-def _parents_by_ps() -> dict[int, int]:
+def _processes_by_ps() -> dict[int, tuple[int, int]]:
     from subprocess import run  # noqa: PLC0415 - only where there is no /proc
 
-    lines = run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=False).stdout.splitlines()
-    return {int(pid): int(parent) for pid, parent in (line.split() for line in lines)}
+    lines = run(["ps", "-A", "-o", "pid=,ppid=,pgid="], capture_output=True, check=False).stdout.splitlines()
+    return {int(pid): (int(parent), int(group)) for pid, parent, group in (line.split() for line in lines)}
 
 
 def become_subreaper() -> None:
