@@ -50,7 +50,8 @@ def process_started(pid: int) -> str | None:
         return None if Path("/proc/self/stat").exists() else _started_by_ps(pid)
     # The name in parentheses may hold spaces and parentheses: count the fields from its end.
     fields = status.rpartition(b")")[2].split()
-    return None if fields[0] == b"Z" else fields[19].decode()
+    # One that only waits to be reaped has ended: it is nobody's start any more.
+    return "ended" if fields[0] == b"Z" else fields[19].decode()
 
 
 def _started_by_ps(pid: int) -> str | None:
