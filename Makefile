@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 .PHONY: demo test check bench docs clean help
 
 demo: $(READY)  ## Run the example that charts the standard library's source
-	@cd examples/stdlib-statistics && $(BIN)/runwright run stdlib.toml
+	@cd examples/stdlib-statistics && $(BIN)/runwright run stdlib.toml --workers 4
+	@cd examples/stdlib-statistics && $(BIN)/runwright logs latest summary
 
 test: check  ## Check, run every test, and hold the coverage to its thresholds
 	@$(BIN)/coverage erase

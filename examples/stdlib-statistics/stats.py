@@ -34,7 +34,9 @@ def _count(path: Path, counts: dict[str, int]) -> None:
         counts["functions"] += isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         counts["classes"] += isinstance(node, ast.ClassDef)
     with path.open("rb") as file:
-        counts["comments"] += sum(token.type == tokenize.COMMENT for token in tokenize.tokenize(file.readline))
+        counts["comments"] += sum(
+            token.type == tokenize.COMMENT for token in tokenize.tokenize(file.readline)
+        )
 
 
 def chart(table: str, target: str) -> str:
