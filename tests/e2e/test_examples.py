@@ -1,4 +1,6 @@
-"""Every example runs with the installed command, and ends as its first line says (``# expect: exit 1``)."""
+"""Every example runs with the installed command, ends as its first line says (``# expect: exit 1``), and leaves what
+the ``check.py`` beside it asks for.
+"""
 
 import os
 import re
@@ -11,6 +13,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(path for path in EXAMPLES.glob("*/*.toml") if path.name != "runwright.toml")
+FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__")
 BIN = Path(sys.executable).parent
 STATE = shutil.ignore_patterns(".runwright", "__pycache__", "out")
 
@@ -25,11 +28,10 @@ def expected_status(text: str) -> int:
     return int(match[1]) if match else 0
 
 
-@pytest.mark.parametrize("path", FILES, ids=label)
-def test_example_ends_as_it_says(path: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(path.parent, tmp_path / path.parent.name, ignore=STATE)
-    done = subprocess.run(
-        [BIN / "runwright", "run", path.name],
+def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in an example as its reader would, who has installed Runwright."""
+    return subprocess.run(
+        command,
         cwd=folder,
         env=os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
@@ -37,20 +39,54 @@ def test_example_ends_as_it_says(path: Path, tmp_path: Path) -> None:
         text=True,
         check=False,
     )
+
+
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(folder, tmp_path / folder.name, ignore=STATE)
+
+
+def check(folder: Path, *arguments: str) -> None:
+    checked = call(folder, sys.executable, "check.py", *arguments)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_example_ends_as_it_says_and_leaves_what_it_should(path: Path, tmp_path: Path) -> None:
+    folder = copy(path.parent, tmp_path)
+    done = call(folder, "runwright", "run", path.name, "--workers", "2")
     assert done.returncode == expected_status(path.read_text()), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert "warning" not in done.stderr
+    check(folder, path.name)
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES}), ids=label)
-def test_example_says_what_it_shows(folder: Path) -> None:
-    texts = [path.read_text() for path in sorted(folder.glob("*.toml"))]
-    assert (folder / "README.md").is_file() or any(text.startswith("#") for text in texts)
+def test_the_saga_goes_on_when_the_carrier_opens(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "saga", tmp_path)
+    assert call(folder, "runwright", "run", "saga.toml").returncode == 1
+    (folder / "out" / "carrier-is-open").touch()
+    resumed = call(folder, "runwright", "resume", "latest")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "hold  its cleanup has undone it" in resumed.stdout
+    check(folder, "--shipped")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=label)
+def test_a_check_fails_where_nothing_ran(folder: Path, tmp_path: Path) -> None:
+    bare = copy(folder, tmp_path)
+    files = [path.name for path in FILES if path.parent == folder] or [""]
+    for name in files:
+        assert call(bare, sys.executable, "check.py", name).returncode != 0, name
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=label)
+def test_example_says_what_it_shows_and_keeps_to_its_folder(folder: Path) -> None:
+    assert (folder / "README.md").is_file()
+    assert "/out/" in (folder / ".gitignore").read_text().split()
 
 
 def test_every_folder_holds_a_workflow() -> None:
-    folders = {path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
-    assert folders == {path.parent for path in FILES}
-    assert len(folders) >= 6
+    assert {path.parent for path in FILES} | {EXAMPLES / "from-python"} == set(FOLDERS)
+    assert len(FOLDERS) >= 6
 
 
 def test_announced_status_is_read() -> None:
