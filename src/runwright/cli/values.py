@@ -4,11 +4,11 @@ import re
 from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
-from runwright.core.duration import parse_duration
+AGO = r"([0-9]+)(d|w)"
+DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+VARIABLE = r"[A-Za-z0-9_.+\-\[\]=,]+"
+"""Compiled on first use: the start of a run is measured."""
 
-_AGO = re.compile(r"(\d+)(d|w)", re.ASCII)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z0-9_.+\-\[\]=,]+", re.ASCII)
 DAYS = {"d": 1, "w": 7}
 
 
@@ -18,7 +18,9 @@ def seconds(text: str) -> float:
     Raises:
         ArgumentTypeError: If it is no duration.
     """
-    found = _AGO.fullmatch(text)
+    from runwright.core.duration import parse_duration  # noqa: PLC0415 - only for such an option
+
+    found = re.fullmatch(AGO, text)
     if found:
         return int(found[1]) * DAYS[found[2]] * 86400.0
     try:
@@ -43,7 +45,7 @@ def until(text: str) -> datetime:
         ArgumentTypeError: If it is no date and no duration.
     """
     at = _instant(text)
-    return at + timedelta(days=1) if _DAY.fullmatch(text) else at
+    return at + timedelta(days=1) if re.fullmatch(DAY, text) else at
 
 
 def _instant(text: str) -> datetime:
@@ -72,7 +74,7 @@ def assignment(text: str) -> tuple[str, str]:
     name, equals, value = _split_assignment(text)
     if not equals:
         raise ArgumentTypeError(f'"{text}" has no "=": write NAME=VALUE')
-    if not _VARIABLE.fullmatch(name):
+    if not re.fullmatch(VARIABLE, name):
         raise ArgumentTypeError(f'"{name}" can\'t name a variable: use letters, digits, "_", "-" and "."')
     try:
         value.encode()

@@ -1,0 +1,50 @@
+"""A new run, from the workflow's file to its end."""
+
+import asyncio
+
+from runwright import wiring
+from runwright.cli import schedule
+from runwright.cli.common import find_workflow
+from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
+from runwright.cli.parser import Arguments
+from runwright.core.options import RunOptions
+from runwright.core.run import Run
+from runwright.core.workflow import Workflow
+
+
+def run_workflow(args: Arguments, options: RunOptions) -> int:
+    """Load the workflow, then run it or show its plan; returns the exit status."""
+    loaded = wiring.load(find_workflow(args.workflow))
+    if loaded.warnings and not args.quiet:
+        from runwright.cli.render.problems import render_problems  # noqa: PLC0415 - only for warnings
+
+        args.err.lines(render_problems(loaded.warnings, args.err, "warning"))
+    strategy, workers = schedule.schedule(args)
+    if args.dry_run:
+        from runwright.cli.plan import show_plan  # noqa: PLC0415 - not needed to run
+
+        return show_plan(args, loaded.workflow, options, strategy, workers)
+    if options.only:
+        node_ids(loaded.workflow, options)  # a wrong name is an error before anything is written
+
+    async def prepare(_: Engine) -> Shown:
+        return Shown(node_ids(loaded.workflow, options) if is_live(args) else ())
+
+    async def work(engine: Engine) -> Run:
+        return await engine.execute(loaded, options)
+
+    setup = Setup(title=loaded.workflow.name, strategy=strategy, workers=workers, prepare=prepare)
+    return asyncio.run(drive(args, setup, work))
+
+
+def node_ids(workflow: Workflow, options: RunOptions) -> list[str]:
+    """Return the ids of the tasks that a new run has, in the order of the graph.
+
+    Raises:
+        DefinitionError: If the options name a task that is not there.
+    """
+    from runwright.core.graph import build  # noqa: PLC0415 - the engine builds its own
+
+    graph = build(workflow)
+    wanted = graph.select(options.only) if options.only else range(len(graph))
+    return [graph.ids[node] for node in sorted(wanted)]
