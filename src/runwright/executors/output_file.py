@@ -1,9 +1,9 @@
 """Values that a command names itself, by writing to the file that `$RUNWRIGHT_OUTPUT` names."""
 
-import errno
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,28 +34,25 @@ def take_variables(path: Path) -> dict[str, str]:
 
 def discard(path: Path) -> None:
     """Remove the file, if there is one."""
-    try:
+    with suppress(OSError):
         path.unlink()
-    except OSError:
-        return
 
 
 def _take(path: Path) -> bytes:
     """Return what a plain file holds; a pipe would make us wait and a link would lead elsewhere."""
     try:
+        kind = path.lstat().st_mode
+        if not stat.S_ISREG(kind):
+            raise _fault(0, "it is a symbolic link" if stat.S_ISLNK(kind) else "it is not a plain file")
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return b""
     except OSError as error:
-        discard(path)
-        if error.errno == errno.ELOOP:
-            raise _fault(0, "it is a symbolic link") from None
         raise _fault(0, f"it can't be read: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
+    finally:
         discard(path)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _fault(0, "it is not a plain file")
-        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _fault(0, f"it holds more than {MAX_BYTES} bytes")
     return data
