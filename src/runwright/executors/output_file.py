@@ -39,16 +39,12 @@ def discard(path: Path) -> None:
 
 
 def _take(path: Path) -> bytes:
-    """Return what a plain file holds; a pipe would make us wait and a link would lead elsewhere."""
     try:
         kind = path.lstat().st_mode
-        if not stat.S_ISREG(kind):
-            raise _fault(0, "it is a symbolic link" if stat.S_ISLNK(kind) else "it is not a plain file")
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return b""
+    try:
+        data = _read(path, kind)
     except OSError as error:
         raise _fault(0, f"it can't be read: {error.strerror}") from None
     finally:
@@ -56,6 +52,15 @@ def _take(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise _fault(0, f"it holds more than {MAX_BYTES} bytes")
     return data
+
+
+def _read(path: Path, kind: int) -> bytes:
+    """Return what a plain file holds; a pipe would make us wait and a link would lead elsewhere."""
+    if not stat.S_ISREG(kind):
+        raise _fault(0, "it is a symbolic link" if stat.S_ISLNK(kind) else "it is not a plain file")
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _parse_lines(text: str) -> dict[str, str]:
