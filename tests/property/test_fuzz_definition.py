@@ -27,8 +27,6 @@ KEYS = st.sampled_from(
         "retries",
         "timeout",
         "type",
-    ,
-    
         "on_failure",
         "triggers",
         "executors",
@@ -69,8 +67,6 @@ LINES = st.sampled_from(
         "'''",
         'depends_on = ["a", "b"]',
         "]",
-    ,
-    
         "retries = 3",
         "[",
         "{",
@@ -80,8 +76,13 @@ LINES = st.sampled_from(
         'matrix.os = ["l", "m"]',
         "=",
         '"',
-    ,
-    "executors.x.y = 1", 'register = "r"', "a.b.c = 2026-01-01", "\\", 'name = "é"', "tasks = {"]
+        "executors.x.y = 1",
+        'register = "r"',
+        "a.b.c = 2026-01-01",
+        "\\",
+        'name = "é"',
+        "tasks = {",
+    ]
 )
 
 
@@ -104,7 +105,7 @@ def test_any_text_is_a_workflow_or_has_placed_problems(text: str) -> None:
 
 
 @given(st.one_of(st.dictionaries(KEYS, DATA, max_size=8), TASKS.map(lambda tasks: {"tasks": tasks})))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_data_is_a_workflow_or_a_definition_error(data: dict[str, Any]) -> None:
     found: list[Workflow] = []
     error = refusal(
@@ -135,8 +136,20 @@ def test_any_data_is_a_workflow_or_a_definition_error(data: dict[str, Any]) -> N
                     "-2.5",
                     "true",
                     "failed()",
-                ,
-    "always", "()", "{{.a}}", "{{!.a}}", "&&", "||", "!", "=", "a[k=v].x", "[", "]", "\n", "é"]
+                    "always",
+                    "()",
+                    "{{.a}}",
+                    "{{!.a}}",
+                    "&&",
+                    "||",
+                    "!",
+                    "=",
+                    "a[k=v].x",
+                    "[",
+                    "]",
+                    "\n",
+                    "é",
+                ]
             ),
             max_size=14,
         ).map(" ".join),

@@ -112,6 +112,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.doubt = ""
         self.continuations: dict[int, int] = {}
+        self.glued: set[int] = set()
         self.last_slot = -1
 
     def read(self) -> Template:
@@ -155,12 +156,17 @@ class _Reader:
         self._copy(start)
         self.copied = self.at = end
         if isinstance(what, str):
-            self.parts.append(what)
+            self._literal(what, start)
             return
         self.last_slot = start
         writer = as_raw if what.raw else self._writer(what)
         if writer is not None:
             self.parts.append(Slot(what, writer))
+
+    def _literal(self, text: str, start: int) -> None:
+        self.parts.append(text)
+        if self.stack[-1].kind == Kind.EXPANSION:
+            self._refuse(start, "the braces of this text would close the ${ } around it", ADVICE_VARIABLE)
 
     def _writer(self, reference: Reference) -> Writer | None:
         if self.doubt:
@@ -247,6 +253,8 @@ class _Reader:
             )
         elif sign == "\\\n":
             self.continuations[self.at] = start
+        else:
+            self.glued.add(self.at)
 
     def _dollar(self, frame: Frame, sign: str, start: int) -> None:
         if sign == "$":
@@ -300,6 +308,8 @@ class _Reader:
         inner = self.text[frame.start : self.at]
         if frame.kind == Kind.COMMENT:
             return
+        if inner.startswith("$("):
+            self.glued.add(self.at)
         if "\n" in inner and any(outer.pending for outer in self.stack):
             self.doubt = self.doubt or "it can't be told where the here-document before it starts"
         if frame.kind == Kind.DOUBLE and parent.kind == Kind.EXPANSION and "}" in inner and self._is_quoted():
@@ -326,14 +336,8 @@ class _Reader:
     def _hash(self, start: int) -> None:
         while start in self.continuations:
             start = self.continuations[start]
-        if start == 0 or (self.text[start - 1] in _WORD_BREAKS and not self._escaped(start - 1)):
+        if start == 0 or (self.text[start - 1] in _WORD_BREAKS and start not in self.glued):
             self._push(Kind.COMMENT, start)
-
-    def _escaped(self, index: int) -> bool:
-        slashes = 0
-        while index > slashes and self.text[index - 1 - slashes] == "\\":
-            slashes += 1
-        return slashes % 2 == 1
 
     def _case(self) -> None:
         if len(self.stack) > 1:
