@@ -170,10 +170,12 @@ class RedactingStream:
         """Return where secrets stand, joined where they overlap or touch, in order."""
         found = [(0, self._covered)] if self._covered else []
         for pattern in self._patterns:
+            size = len(pattern)
             at = data.find(pattern)
             while at >= 0:
-                found.append((at, at + len(pattern)))
-                at = data.find(pattern, at + 1)
+                found.append((at, at + size))
+                last = data.rfind(pattern, at + 1, at + 2 * size)  # all between are parts of the same mask
+                at = last if last >= 0 else data.find(pattern, at + size + 1)
         return _joined(sorted(found)) if len(found) > 1 else found
 
     def _hold_from(self, data: bytes) -> int:
