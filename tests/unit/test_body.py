@@ -41,6 +41,10 @@ def test_surroundings() -> None:
     assert (body().working_dir(LOOKUP), body().register(LOOKUP)) == ("", "")
 
 
+def test_an_environment_without_placeholders_is_passed_on() -> None:
+    assert body({"A": "1"}, env={"B": "2"}).environment(LOOKUP) == {"A": "1", "B": "2"}
+
+
 def test_a_task_s_own_grace_wins() -> None:
     assert body().kill_grace == 7.0
     assert body(kill_grace=0.0).kill_grace == 0.0

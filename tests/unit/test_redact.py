@@ -121,3 +121,11 @@ def test_finding() -> None:
     assert redactor.finds("a secret-word")
     assert redactor.finds(b64encode(b"secret-word").decode())
     assert not redactor.finds("secret")
+
+
+def test_a_secret_inside_what_may_become_another_waits_with_it() -> None:
+    stream = Redactor(["abcdefgh", "def"]).stream()
+    assert stream.feed(b"1 abcdef") == b"1 "
+    assert stream.feed(b"z") == b"abc***z"
+    assert stream.feed(b"2 abcdef") == b"2 "
+    assert stream.feed(b"gh") == b"***"
