@@ -1,5 +1,7 @@
 """The session of one run: where its tasks read, write and log."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from runwright.core.events import PROGRESS_OUTPUT_BYTES
@@ -10,10 +12,17 @@ from runwright.ports.system import Logs, OpenLog, Workspaces
 
 
 class AttemptLog:
-    """The log of one attempt, behind the redactor; keeps the beginning of the output if it is asked to."""
+    """The log of one attempt, behind the redactor; keeps the beginning of the output if it is asked to.
 
-    def __init__(self, log: OpenLog, redactor: Redactor, *, capture: bool) -> None:
-        self._log = log
+    Args:
+        begin: Opens the log; called with the first byte, because most commands of a graph say nothing.
+        redactor: Knows the run's secrets.
+        capture: Keep the beginning of the output.
+    """
+
+    def __init__(self, begin: Callable[[], OpenLog], redactor: Redactor, *, capture: bool) -> None:
+        self._begin = begin
+        self._log: OpenLog | None = None
         self._streams: dict[Stream, RedactingStream] = {}
         self._redactor = redactor
         self._capture = capture
@@ -30,7 +39,8 @@ class AttemptLog:
         """Put out what the redactor held back, and close the log."""
         for stream, redacting in self._streams.items():
             self._put(stream, redacting.flush())
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
 
     def _stream(self, stream: Stream) -> RedactingStream:
         if stream not in self._streams:
@@ -40,6 +50,8 @@ class AttemptLog:
     def _put(self, stream: Stream, data: bytes) -> None:
         if not data:
             return
+        if self._log is None:
+            self._log = self._begin()
         self._log.write(stream, data)
         if self._capture:
             room = PROGRESS_OUTPUT_BYTES - len(self.captured)
@@ -103,8 +115,8 @@ class RunSession:
         row_id, attempt, max_bytes = self._attempts[task_id]
         log = self._open.get(row_id)
         if log is None:
-            opened = self._logs.open(self.id, row_id, attempt, max_bytes)
-            log = self._open[row_id] = AttemptLog(opened, self.redactor, capture=self._capture)
+            begin = partial(self._logs.open, self.id, row_id, attempt, max_bytes)
+            log = self._open[row_id] = AttemptLog(begin, self.redactor, capture=self._capture)
         return log
 
     def redact(self, text: str) -> str:
