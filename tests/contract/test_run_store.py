@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from datetime import UTC, datetime
 
 import pytest
 from msgspec import structs
@@ -514,6 +515,31 @@ def test_an_id_is_used_once(check):
         assert len(await store.list_runs(RunFilter())) == 1
 
     check(work)
+
+
+def test_a_beginning_that_has_no_json_is_refused_whole(check):
+    async def work(store):
+        with pytest.raises(StoreError, match="JSON"):
+            await create(store, events=[started(), ends("a", value=object())])
+        assert await store.list_runs(RunFilter()) == []
+        lease = await create(store)
+        with pytest.raises(StoreError, match="JSON"):
+            await store.resume_run(lease, new_run(), DEFINITION, [], [ends("a", value=object())])
+        assert len(await store.tasks(lease.run_id)) == 2
+
+    check(work)
+
+
+def test_the_fake_cannot_tell_who_lives(world):
+    async def work():
+        store = MemoryStore()
+        lease = await create(store, created_at=datetime.now(UTC))
+        assert (await store.find_run(lease.run_id)).state is RunState.RUNNING
+        caller = store.append(lease, [begins("a")])
+        caller.cancel()
+        await store.append(lease, [ends("a")])
+
+    run_async(work())
 
 
 def test_a_closed_store_takes_nothing_more(check):

@@ -150,9 +150,26 @@ def test_a_request_to_cancel_stands_until_the_state_changes():
 def test_a_resume_closes_open_attempts_in_the_batch_and_before_it():
     table = rows("a", "b", "c")
     table.apply(fold(begin("a"), begin("b"), end("b")))
-    table.apply(fold(begin("c"), resumed(), head=3))
+    table.apply(
+        fold(
+            begin("c"),
+            TaskRetrying(at=at(2), task_id="c", attempt=1, delay=1, failure=BOOM),
+            begin("c", 2),
+            resumed(),
+            head=3,
+        )
+    )
     states = {attempt.task_id: attempt.state for attempt in table.listed_attempts()}
     assert states == {"a": "cancelled", "b": "succeeded", "c": "cancelled"}
+    assert table.attempts["c", 1][1].state is TaskState.FAILED
+
+
+def test_what_is_reserved_twice_is_reserved_once():
+    table = rows("a")
+    for number in range(2):
+        table.apply(fold(AttemptsReserved(at=at(number), attempts={"a": 1}), head=number))
+    (attempt,) = table.listed_attempts()
+    assert (attempt.state, attempt.started_at) == ("pending", at(0))
 
 
 def test_what_was_reserved_for_an_unknown_task_makes_no_row():

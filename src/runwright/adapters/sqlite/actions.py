@@ -10,7 +10,7 @@ from runwright.adapters.sqlite.connection import value
 from runwright.adapters.sqlite.queries import run_by_id
 from runwright.adapters.sqlite.records import SQL, Head, owner_of, run_parameters, task_columns, text
 from runwright.adapters.sqlite.writer import RunBatch, read_head
-from runwright.core.chain import canonical, genesis, instant
+from runwright.core.chain import genesis, instant
 from runwright.core.errors import LeaseLost, RunIsActive, RunNotFound, StoreError
 from runwright.core.events import AnyEvent
 from runwright.core.lease import busy_text, is_held, lost_text
@@ -117,6 +117,5 @@ def _insert_tasks(connection: apsw.Connection, key: int, tasks: Sequence[TaskRow
 
 def _append(connection: apsw.Connection, run_id: str, head: Head, events: Sequence[AnyEvent]) -> Head:
     batch = RunBatch(run_id, head)
-    batch.bodies += canonical(events)
-    batch.changes.extend(events)
+    batch.add(events)
     return batch.write(connection)

@@ -2,9 +2,8 @@
 
 from asyncio import get_running_loop
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import apsw
 from msgspec import DecodeError
@@ -12,6 +11,9 @@ from msgspec import DecodeError
 from runwright.adapters.sqlite.connection import check_version, newest_version, schema_version
 from runwright.adapters.sqlite.errors import explain, patiently
 from runwright.core.errors import StoreCorrupt, StoreError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _BUSY_MS = 5_000
 _MOST_TRIES = 50
@@ -43,6 +45,8 @@ class Reader:
         if self._closed:
             raise StoreError(f"{self._path}: the store has been closed")
         if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run starts sooner without it
+
             self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runwright-reader")
         return await get_running_loop().run_in_executor(self._threads, self.run_here, query, missing)
 

@@ -67,11 +67,18 @@ class RunBatch:
         self.bodies: list[bytes] = []
         self.appends: list[Append] = []
 
-    def add(self, append: Append) -> None:
-        """Take in the events of one call."""
-        self.bodies += canonical(append.events)
-        self.changes.extend(append.events)
-        self.appends.append(append)
+    def add(self, events: Sequence[AnyEvent]) -> None:
+        """Take in the events of one call, all or none of them.
+
+        Raises:
+            StoreError: If one of them has no JSON.
+        """
+        try:
+            bodies = canonical(events)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StoreError(f"an event of run {self.run_id} can't be written as JSON ({error})") from error
+        self.bodies += bodies
+        self.changes.extend(events)
 
     def write(self, connection: apsw.Connection) -> Head:
         """Write everything in one statement; return the new end of the log."""
@@ -297,13 +304,10 @@ class Writer:
                 if batch is None or batch.head.token != append.lease.token:
                     head = self._head(append.lease)
                     batch = batches.setdefault(run_id, RunBatch(run_id, head))
-                batch.add(append)
+                batch.add(append.events)
+                batch.appends.append(append)
             except (LeaseLost, StoreError) as error:
                 refused.append((append, error))
-            except (TypeError, ValueError, RecursionError) as error:
-                refused.append(
-                    (append, StoreError(f"an event of run {run_id} can't be written as JSON ({error})"))
-                )
         return list(batches.values()), refused
 
     def _head(self, lease: Lease) -> Head:
