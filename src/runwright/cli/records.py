@@ -1,6 +1,6 @@
 """What ``--json`` prints: plain data with keys that stay. Instants are UTC, durations seconds, absent values null."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -150,8 +150,3 @@ def state_counts(run: Run) -> dict[str, int]:
 def plural(number: int, word: str) -> str:
     """Return ``1 task`` or ``2 tasks``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def newest_first(runs: Iterable[Run]) -> list[Run]:
-    """Return runs ordered by when they were created, the newest first."""
-    return sorted(runs, key=lambda run: (run.created_at, run.id), reverse=True)
