@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(path for path in EXAMPLES.glob("*/*.toml") if path.name != "runwright.toml")
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__")
 BIN = Path(sys.executable).parent
+SECRET = "correct horse battery staple"
 STATE = shutil.ignore_patterns(".runwright", "__pycache__", "out")
 
 
@@ -33,7 +34,7 @@ def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "DEPLOY_TOKEN": SECRET},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
