@@ -42,11 +42,9 @@ def _is_text(secret: str) -> bool:
 
 def _ascii_json(escaped: str) -> bytes:
     """Return JSON text with everything beyond ASCII as escapes, as many encoders write it."""
-    if escaped.isascii():
-        return escaped.encode()
     units = escaped.encode("utf-16-be")
     codes = (int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2))
-    return "".join(chr(code) if code < 128 else f"\\u{code:04x}" for code in codes).encode()
+    return "".join(chr(code) if code < 127 else f"\\u{code:04x}" for code in codes).encode()
 
 
 def _lines(raw: bytes) -> set[bytes]:
