@@ -86,10 +86,32 @@ def test_example_says_what_it_shows_and_keeps_to_its_folder(folder: Path) -> Non
 
 
 def test_every_folder_holds_a_workflow() -> None:
-    assert {path.parent for path in FILES} | {EXAMPLES / "from-python"} == set(FOLDERS)
+    assert {path.parent for path in FILES} == set(FOLDERS)
     assert len(FOLDERS) >= 6
 
 
 def test_announced_status_is_read() -> None:
     assert expected_status("# expect: exit 1\n# A saga\n") == 1
     assert expected_status("# A saga\n") == 0
+
+
+def test_the_script_runs_its_workflow_and_prints_a_table(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "from-python", tmp_path)
+    done = call(tmp_path, sys.executable, str(folder / "run.py"), "json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"succeeded  squeeze\[method=\w+\]", done.stdout)) == 4
+    sizes = [
+        int(size.replace(",", ""))
+        for size in re.findall(r"^\w+ +([\d,]+) +[\d.]+%$", done.stdout, re.MULTILINE)
+    ]
+    assert len(sizes) == 4
+    assert sizes == sorted(sizes), "smallest first"
+    check(folder)
+
+
+def test_the_script_says_why_a_run_failed(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "from-python", tmp_path)
+    done = call(folder, sys.executable, "run.py", "nothing")
+    assert done.returncode == 1
+    assert "the standard library has no package 'nothing'" in done.stdout
+    assert "compress failed" in done.stderr
