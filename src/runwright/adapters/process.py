@@ -12,12 +12,11 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from errno import E2BIG, EACCES, ENOENT, ENOEXEC
 from signal import SIGKILL
 from typing import Any
 
+from runwright.adapters.reports import failure, leaves_usable, to_exit
 from runwright.adapters.warden_start import WardenHandle, start_warden
-from runwright.core.errors import Failure, TaskFailed
 from runwright.ports.executor import Stream
 from runwright.ports.system import Command, Exit
 
@@ -50,7 +49,7 @@ class WardenProcesses:
         An error raised by `on_output` stops the process like a cancellation, and comes out when it is gone.
         """
         if not command.argv:
-            raise _failure("E_SPAWN", "there is no command to run")
+            raise failure("E_SPAWN", "there is no command to run")
         guard = self._take_guard()
         self._busy.add(guard)
         try:
@@ -110,7 +109,7 @@ class WardenProcesses:
             self._handle = start_warden()
             return _Guard(self._handle)
         except OSError as error:
-            raise _failure("E_SPAWN", f"can't start the process helper: {error}") from error
+            raise failure("E_SPAWN", f"can't start the process helper: {error}") from error
 
 
 class _Guard:
@@ -177,7 +176,7 @@ class _Guard:
         """Return how the command ended; raises what `on_output` raised."""
         if self.error is not None:
             raise self.error
-        return SUCCESS if self.report == b"0\n" else _to_exit(command, self.report.decode("utf-8", "replace"))
+        return SUCCESS if self.report == b"0\n" else to_exit(command, self.report.decode("utf-8", "replace"))
 
     def stop(self, grace: float) -> None:
         """Have the tree stopped; again with a shorter grace to hasten it."""
@@ -232,7 +231,7 @@ class _Guard:
         except OSError:
             report = b""
         if report:
-            self.usable = _leaves_usable(report)
+            self.usable = leaves_usable(report)
             self.finish(report)
         else:
             self.lose()
@@ -313,61 +312,6 @@ def _environment() -> dict[str, str]:
         name.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
         for name, value in os.environb.items()
     }
-
-
-def _leaves_usable(report: bytes) -> bool:
-    """Tell whether the guard that said this can run another command: it lives and has no child left."""
-    return report[:1] == b"!" or report[:-1].isdigit()
-
-
-def _to_exit(command: Command, report: str) -> Exit:
-    report = report.rstrip("\n")
-    if report.isdigit():
-        code = os.waitstatus_to_exitcode(int(report))
-        return Exit(code=code) if code >= 0 else Exit(code=128 - code, signal=-code)
-    raise _to_error(command, report)
-
-
-def _to_error(command: Command, report: str) -> TaskFailed:
-    kind, text = report[0], report[1:]
-    if kind == "?":
-        return _failure("E_SUPERVISOR", f"the helper process that ran this command has died: {text}")
-    if kind != "!":
-        pids = report.partition(" ")[2]
-        return _failure(
-            "E_REMAINS", f"processes it left behind can't be ended, they belong to another user: {pids}"
-        )
-    number, _, where = text.partition(" ")
-    if where == "cwd":
-        return _failure(
-            "E_SPAWN", f"can't enter the working directory {command.cwd!r}: {_describe(int(number))}"
-        )
-    return _failure("E_SPAWN", _explain_exec(command, int(number)))
-
-
-def _describe(number: int) -> str:
-    return os.strerror(number) if number else "it holds a NUL byte or what is no text"
-
-
-def _explain_exec(command: Command, number: int) -> str:
-    program = command.argv[0]
-    if number == ENOENT and "/" not in program:
-        return f"command not found: {program}"
-    if number == ENOENT and os.path.lexists(os.path.join(command.cwd, program)):  # noqa: PTH118
-        return f"can't run {program}: the interpreter named in its first line does not exist"
-    if number == E2BIG:
-        return f"can't run {program}: arguments and environment together are too big for this system"
-    if number == ENOEXEC:
-        return f"can't run {program}: neither a program nor a script with a #! line"
-    if number == EACCES:
-        return f"can't run {program}: permission denied; is it executable?"
-    if not number:
-        return f"can't run {program!r}: a NUL byte or a name with '=' in its arguments or environment"
-    return f"can't run {program}: {os.strerror(number)}"
-
-
-def _failure(code: str, message: str) -> TaskFailed:
-    return TaskFailed(Failure(code=code, message=message))
 
 
 def _kill_marked(mark: bytes) -> None:
