@@ -7,7 +7,6 @@ telling would need one, a placeholder is refused with advice, because a wrong gu
 
 import re
 from collections.abc import Callable
-from typing import Final
 
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.shellquote import (
@@ -22,78 +21,24 @@ from runwright.core.shellquote import (
     in_double_quotes,
     in_quoted_expansion,
 )
-from runwright.core.variables import PLACEHOLDER, Body, Reference, Slot, Template, is_plain, match_placeholder
+from runwright.core.shellsyntax import (
+    DELIMITER,
+    EXPANSION_HEAD,
+    NAME_BEFORE,
+    OPENERS,
+    PARENTHESIS,
+    PATTERNS,
+    QUOTE,
+    WORD_BREAKS,
+    Frame,
+    Kind,
+)
+from runwright.core.variables import Body, Reference, Slot, Template, is_plain, match_placeholder
 
 Writer = Callable[[Reference, str], str]
 """Writes the value of a placeholder into its place."""
 
 ADVICE_VARIABLE = "put the value into a shell variable first: v={{.name}}; then use $v"
-
-
-class Kind:
-    """What is open: plain numbers, because they are compared for every sign of a command."""
-
-    COMMAND: Final = 0
-    SINGLE: Final = 1
-    DOLLAR_SINGLE: Final = 2
-    DOUBLE: Final = 3
-    EXPANSION: Final = 4
-    ARITHMETIC: Final = 5
-    BACKTICK: Final = 6
-    COMMENT: Final = 7
-    HEREDOC: Final = 8
-    HEREDOC_VERBATIM: Final = 9
-
-
-OPENERS = {
-    Kind.SINGLE: "'",
-    Kind.DOLLAR_SINGLE: "$'",
-    Kind.DOUBLE: '"',
-    Kind.EXPANSION: "${",
-    Kind.ARITHMETIC: "$((",
-    Kind.BACKTICK: "`",
-    Kind.COMMAND: "$(",
-}
-
-_ESCAPE = r"\\(?=" + PLACEHOLDER + r")|\\(?s:.|$)"
-_DOLLAR = r"\$(?=" + PLACEHOLDER + r")|\$\(\(|\$\(|\$\{"
-_TOKENS = {
-    Kind.COMMAND: rf"{PLACEHOLDER}|{_ESCAPE}|{_DOLLAR}|\$'|['\"`#\n]|\(\(|[()]|<<<|<<-?|\bcase\b",
-    Kind.SINGLE: rf"{PLACEHOLDER}|'",
-    Kind.DOLLAR_SINGLE: rf"{PLACEHOLDER}|\\|'",
-    Kind.DOUBLE: rf'{PLACEHOLDER}|{_ESCAPE}|{_DOLLAR}|["`]',
-    Kind.EXPANSION: rf"{PLACEHOLDER}|{_ESCAPE}|{_DOLLAR}|\$'|['\"`}}]",
-    Kind.ARITHMETIC: rf"{PLACEHOLDER}|{_ESCAPE}|{_DOLLAR}|['\"`()]",
-    Kind.BACKTICK: rf"{PLACEHOLDER}|\\[\\`$]|`",
-    Kind.COMMENT: rf"{PLACEHOLDER}|\n",
-    Kind.HEREDOC: rf"{PLACEHOLDER}|{_ESCAPE}|{_DOLLAR}|[`\n]",
-    Kind.HEREDOC_VERBATIM: rf"{PLACEHOLDER}|\n",
-}
-_PATTERNS = {kind: re.compile(pattern) for kind, pattern in _TOKENS.items()}
-_EXPANSION_HEAD = re.compile(
-    r"\$\{(?:#(?=[\w@*?$!#-]+\}))?(?:[A-Za-z_]\w*|\d+|[@*#?$!-])?(:?[-=?+]|##?|%%?)?", re.ASCII
-)
-_DELIMITER = re.compile(r"[ \t]*((?:\\.|'[^'\n]*'|\"[^\"\n]*\"|[^\s;&|<>()'\"\\`$])+)")
-_NAME_BEFORE = re.compile(r"\$(?:[A-Za-z_]\w*|\d|[@*#?$!-])\Z", re.ASCII)
-_PARENTHESIS = re.compile(r"[()]")
-_QUOTE = re.compile(r"['\"`\\]")
-_WORD_BREAKS = " \t\n;&|()<>"
-
-
-class Frame:
-    """One thing that is open."""
-
-    __slots__ = ("delimiter", "first", "kind", "operator", "parens", "pending", "start", "strip_tabs")
-
-    def __init__(self, kind: int, start: int) -> None:
-        self.kind = kind
-        self.start = start
-        self.parens = 0
-        self.operator: str | None = None
-        self.pending: list[tuple[str, bool, bool]] = []
-        self.delimiter = ""
-        self.strip_tabs = False
-        self.first = 0
 
 
 def read_command(text: str) -> Template:
@@ -129,14 +74,14 @@ class _Reader:
         """Read a command without any quote or expansion, which most are, in one go."""
         if not is_plain(self.text):
             return False
-        pattern = _PATTERNS[Kind.SINGLE]
+        pattern = PATTERNS[Kind.SINGLE]
         while found := pattern.search(self.text, self.at):
             self._placeholder(found.start())
         return True
 
     def _step(self) -> bool:
         frame = self.stack[-1]
-        found = _PATTERNS[frame.kind].search(self.text, self.at)
+        found = PATTERNS[frame.kind].search(self.text, self.at)
         if found is None:
             return False
         sign, start = found[0], found.start()
@@ -222,7 +167,7 @@ class _Reader:
 
     def _after_name(self, reference: Reference, writer: Writer) -> Writer | None:
         """Guard against a value that would lengthen the name of a parameter right before it."""
-        before = _NAME_BEFORE.search(self.text, max(0, reference.start - 200), reference.start)
+        before = NAME_BEFORE.search(self.text, max(0, reference.start - 200), reference.start)
         if before is None:
             return writer
         return self._refuse(
@@ -280,7 +225,7 @@ class _Reader:
             self._push(Kind.DOLLAR_SINGLE, start)
 
     def _expansion(self, start: int) -> None:
-        head = _EXPANSION_HEAD.match(self.text, start)
+        head = EXPANSION_HEAD.match(self.text, start)
         assert head is not None
         self.at = head.end()
         self._push(Kind.EXPANSION, start).operator = head[1]
@@ -288,11 +233,11 @@ class _Reader:
     def _is_arithmetic(self, start: int) -> bool:
         """Tell ``$((1+2))`` from ``$((a); b)``: the former closes both parentheses side by side."""
         depth = 2
-        for found in _PARENTHESIS.finditer(self.text, start):
+        for found in PARENTHESIS.finditer(self.text, start):
             depth += 1 if found[0] == "(" else -1
             if depth == 1:
                 closed = self.text.startswith(")", found.end())
-                if not closed or _QUOTE.search(self.text, start, found.end()):
+                if not closed or QUOTE.search(self.text, start, found.end()):
                     self.doubt = self.doubt or "shells disagree about where the (( before it ends; write ( ("
                 return closed
         return True
@@ -336,7 +281,7 @@ class _Reader:
     def _hash(self, start: int) -> None:
         while start in self.continuations:
             start = self.continuations[start]
-        if start == 0 or (self.text[start - 1] in _WORD_BREAKS and start not in self.glued):
+        if start == 0 or (self.text[start - 1] in WORD_BREAKS and start not in self.glued):
             self._push(Kind.COMMENT, start)
 
     def _case(self) -> None:
@@ -360,7 +305,7 @@ class _Reader:
             self._pop()
 
     def _redirection(self, frame: Frame, sign: str, start: int) -> None:
-        found = _DELIMITER.match(self.text, self.at)
+        found = DELIMITER.match(self.text, self.at)
         word = found[1] if found else ""
         if found is None or "{{" in word:
             self.doubt = self.doubt or "the delimiter of the here-document is not plain text"
