@@ -368,7 +368,7 @@ def test_a_resume_replaces_the_tasks_and_closes_what_was_open(check):
             workers=1,
             total=3,
             reused=1,
-            redo={"b": "interrupted"},
+            redo={"b": "interrupted", "d": "is new"},
             added=("d",),
             removed=("c",),
             variables={"v": "2"},

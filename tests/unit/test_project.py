@@ -227,6 +227,14 @@ def test_a_resume_begins_a_new_chapter():
         del table.tasks["h@a"]
 
     assert replayed(events, drop_handler) == ""
+    left_out = [*HISTORY, resumed(redo={"a": "named by --only"}), begin("a", 2), end("a", 2)]
+
+    def leave_out(table):
+        for name in ("b", "c"):
+            table.tasks[name] = structs.replace(table.tasks[name], state=TaskState.CANCELLED)
+
+    assert replayed(left_out, leave_out) == ""
+    assert "task b is running in its row, but cancelled by the events" in replayed(left_out)
     assert "h@a is running by the events, but has no row" in replayed(HISTORY, drop_handler)
 
 

@@ -74,13 +74,15 @@ class ChainCheck:
 class Replay:
     """The rows that a run's events lead to.
 
-    A resume replaces the rows of the tasks, so it closes a chapter: what it redoes or what a dead engine left running is
-    pending again, and what it removed is gone. Handlers and cleanups of former chapters may or may not keep their rows.
+    A resume replaces the rows of the tasks, so it closes a chapter: what it redoes is pending again, what it removed is
+    gone, and what neither succeeded nor runs again was left out, which means cancelled. Handlers and cleanups of former
+    chapters may or may not keep their rows.
     """
 
     def __init__(self) -> None:
         self._rows = Rows(_NOBODY)
         self._chapter = Changes()
+        self._unheard_of = TaskState.PENDING
 
     def extend(self, events: Iterable[AnyEvent]) -> None:
         """Replay the next events."""
@@ -108,12 +110,14 @@ class Replay:
     def _close_chapter(self, resumed: RunResumed) -> None:
         rows = self._rows
         rows.apply(self._chapter)
-        running = [row.id for row in rows.tasks.values() if row.state is TaskState.RUNNING]
-        for task_id in (*running, *resumed.redo, *resumed.added):
-            if task_id in rows.tasks:
-                rows.tasks[task_id] = structs.replace(rows.tasks[task_id], state=TaskState.PENDING)
+        for row in list(rows.tasks.values()):
+            if row.role is TaskRole.TASK and row.state is not TaskState.SUCCEEDED:
+                rows.tasks[row.id] = structs.replace(row, state=TaskState.CANCELLED)
+        for task_id in resumed.redo:
+            rows.tasks[task_id] = TaskRow(id=task_id, key=task_id, name=task_id)
         for task_id in resumed.removed:
             rows.tasks.pop(task_id, None)
+        self._unheard_of = TaskState.CANCELLED
         self._chapter = Changes(self._chapter.seq)
 
     def _task_problem(self, tasks: Sequence[TaskRow]) -> str:
@@ -121,7 +125,7 @@ class Replay:
         for row in tasks:
             listed.add(row.id)
             replayed = self._rows.tasks.get(row.id)
-            state = TaskState.PENDING if replayed is None else replayed.state
+            state = self._unheard_of if replayed is None else replayed.state
             if row.state is not state:
                 return f"task {row.id} is {row.state.value} in its row, but {state.value} by the events"
         for task in self._rows.tasks.values():
