@@ -20,7 +20,7 @@ def to_exit(command: Command, report: str) -> Exit:
     """
     report = report.rstrip("\n")
     if report.isdigit():
-        code = os.waitstatusto_exitcode(int(report))
+        code = os.waitstatus_to_exitcode(int(report))
         return Exit(code=code) if code >= 0 else Exit(code=128 - code, signal=-code)
     raise _to_error(command, report)
 
