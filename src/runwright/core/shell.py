@@ -9,22 +9,11 @@ import re
 from collections.abc import Callable
 
 from runwright.core.errors import DefinitionError, Problem
-from runwright.core.shellquote import (
-    as_comment,
-    as_heredoc,
-    as_integer,
-    as_raw,
-    as_single_quoted,
-    as_stripped_heredoc,
-    as_stripped_verbatim,
-    as_word,
-    in_double_quotes,
-    in_quoted_expansion,
-)
+from runwright.core.shellplaces import ADVICE_VARIABLE, Writer, choose_writer
+from runwright.core.shellquote import as_raw
 from runwright.core.shellsyntax import (
     DELIMITER,
     EXPANSION_HEAD,
-    NAME_BEFORE,
     OPENERS,
     PARENTHESIS,
     PATTERNS,
@@ -34,11 +23,6 @@ from runwright.core.shellsyntax import (
     Kind,
 )
 from runwright.core.variables import Body, Reference, Slot, Template, is_plain, match_placeholder
-
-Writer = Callable[[Reference, str], str]
-"""Writes the value of a placeholder into its place."""
-
-ADVICE_VARIABLE = "put the value into a shell variable first: v={{.name}}; then use $v"
 
 
 def read_command(text: str) -> Template:
@@ -116,65 +100,10 @@ class _Reader:
     def _writer(self, reference: Reference) -> Writer | None:
         if self.doubt:
             return self._refuse(reference.start, self.doubt, ADVICE_VARIABLE)
-        inside = self._inside()
-        kinds = [frame.kind for frame in inside]
-        if Kind.ARITHMETIC in kinds:
-            return as_integer
-        if Kind.BACKTICK in kinds:
-            return self._refuse(
-                reference.start,
-                "a value can't be made safe inside backticks",
-                "write $( ) instead of backticks",
-            )
-        if any(frame.kind == Kind.EXPANSION and frame.operator is None for frame in inside):
-            return self._refuse(
-                reference.start, "a value can't stand in the name or index of ${ }", ADVICE_VARIABLE
-            )
-        return self._quoting(reference, inside, kinds)
-
-    def _quoting(self, reference: Reference, inside: list[Frame], kinds: list[int]) -> Writer | None:
-        outer = [kind for kind in kinds if kind != Kind.EXPANSION]
-        expansion = len(outer) != len(kinds)
-        if not expansion or kinds[0] == Kind.EXPANSION:
-            return self._by_last(reference, inside)
-        if (
-            outer == [Kind.DOUBLE]
-            and kinds[-1] == Kind.EXPANSION
-            and (inside[-1].operator or "#")[0] not in "#%"
-        ):
-            return self._after_name(reference, in_quoted_expansion)
-        return self._refuse(
-            reference.start,
-            "a value can't be made safe in ${ } inside quotes or a here-document",
-            ADVICE_VARIABLE,
-        )
-
-    def _by_last(self, reference: Reference, inside: list[Frame]) -> Writer | None:
-        frame = inside[-1] if inside else None
-        if frame is None or frame.kind == Kind.EXPANSION:
-            return as_word
-        if frame.kind == Kind.HEREDOC:
-            return self._after_name(reference, as_stripped_heredoc if frame.strip_tabs else as_heredoc)
-        if frame.kind == Kind.HEREDOC_VERBATIM:
-            return as_stripped_verbatim if frame.strip_tabs else as_raw
-        if frame.kind == Kind.DOLLAR_SINGLE:
-            return self._refuse(
-                reference.start, "shells disagree about $'...'", "write '{{.name}}' without the $"
-            )
-        return {Kind.SINGLE: as_single_quoted, Kind.DOUBLE: in_double_quotes, Kind.COMMENT: as_comment}[
-            frame.kind
-        ]
-
-    def _after_name(self, reference: Reference, writer: Writer) -> Writer | None:
-        """Guard against a value that would lengthen the name of a parameter right before it."""
-        before = NAME_BEFORE.search(self.text, max(0, reference.start - 200), reference.start)
-        if before is None:
-            return writer
-        return self._refuse(
-            reference.start,
-            f"the value would become part of the name {before[0]}",
-            f"write ${{{before[0][1:]}}} before it",
-        )
+        choice = choose_writer(self.text, reference, self._inside())
+        if isinstance(choice, tuple):
+            return self._refuse(reference.start, *choice)
+        return choice
 
     def _inside(self) -> list[Frame]:
         """Return what is open within the innermost command, outermost first."""
