@@ -156,7 +156,12 @@ class Driver:
     def _flush(self) -> None:
         if self._out:
             events, self._out = self._out, []
-            self._journal.append(events)
+            self._journal.append(events, lazy=self._is_busy)
+
+    @property
+    def _is_busy(self) -> bool:
+        """True while every worker has something to do, so that nothing waits for the disk."""
+        return len(self._running) >= self._workers
 
     def _reserve(self) -> None:
         """Let the planner decide as far ahead as the window reaches, and reserve what may start."""
@@ -178,7 +183,7 @@ class Driver:
         self._made.update(numbers)
         events = [*self._out, AttemptsReserved(at=self._clock.now(), attempts=by_id)]
         self._out = []
-        gate = self._journal.append(events)
+        gate = self._journal.append(events, lazy=self._is_busy)
         gate.add_done_callback(self._on_durable)
         self._queue.extend(_Reserved(node, number, gate) for node, number in numbers.items())
 
@@ -187,9 +192,10 @@ class Driver:
             self._wake()
 
     def _start(self) -> None:
-        while self._queue and len(self._running) < self._workers:
+        while self._queue and not self._is_busy:
             if not self._queue[0].gate.done():
                 self._window = min(LARGEST_WINDOW, self._window + self._workers)
+                self._journal.hurry()
                 return
             reserved = self._queue.popleft()
             self._launch(reserved.node, reserved.attempt)

@@ -24,11 +24,15 @@ class Journal:
         self._lease = lease
         self.on_error: Callable[[Exception], None] = _ignore
 
-    def append(self, events: Sequence[AnyEvent]) -> "asyncio.Future[None]":
-        """Append events; the future completes when they are durable."""
-        future = asyncio.ensure_future(self._store.append(self._lease, events))
+    def append(self, events: Sequence[AnyEvent], *, lazy: bool = False) -> "asyncio.Future[None]":
+        """Append events; the future completes when they are durable; a lazy one may take a moment longer."""
+        future = asyncio.ensure_future(self._store.append(self._lease, events, lazy=lazy))
         future.add_done_callback(self._check)
         return future
+
+    def hurry(self) -> None:
+        """Say that something waits for what was appended."""
+        self._store.hurry()
 
     def _check(self, future: "asyncio.Future[None]") -> None:
         if not future.cancelled() and (error := future.exception()) is not None:

@@ -107,17 +107,23 @@ class RunStore(Protocol):
         """Give the right back; does nothing if it is already lost."""
         ...
 
-    def append(self, lease: Lease, events: Sequence[AnyEvent]) -> Awaitable[None]:
+    def append(self, lease: Lease, events: Sequence[AnyEvent], *, lazy: bool = False) -> Awaitable[None]:
         """Append events to the run's log and bring tasks, attempts, variables and the run itself up to date.
 
         Returns at once; calls take effect in the order in which they were made, and many calls may share one
-        commit. The awaitable completes when the events are durable. What follows from an event for the rows is
+        commit. A lazy call says that nobody waits for it now: its commit may be put off for a few milliseconds, to
+        have company, unless one that is not lazy or `hurry` follows. The awaitable completes when the events are
+        durable. What follows from an event for the rows is
         defined by `core.project`, so that every store agrees.
 
         Raises (when awaited):
             LeaseLost: If the lease is stale; nothing was written.
             StoreError: If the store can't write; nothing was written, and later appends fail too.
         """
+        ...
+
+    def hurry(self) -> None:
+        """Put off no commit any longer: somebody has begun to wait for one."""
         ...
 
     async def resume_run(

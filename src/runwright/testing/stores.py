@@ -136,8 +136,12 @@ class MemoryStore:
         if log is not None and log.accepts(lease):
             log.owner = log.expires_at = None
 
-    def append(self, lease: Lease, events: Sequence[AnyEvent]) -> "Future[None]":
+    def hurry(self) -> None:
+        """Do nothing: no commit is put off here."""
+
+    def append(self, lease: Lease, events: Sequence[AnyEvent], *, lazy: bool = False) -> "Future[None]":
         """Append events; see `RunStore`. The future completes in the loop's next round."""
+        del lazy
         loop = get_running_loop()
         future: Future[None] = loop.create_future()
         log = self._logs.get(lease.run_id)

@@ -130,9 +130,13 @@ class SqliteStore:
 
         await self._write(action)
 
-    def append(self, lease: Lease, events: Sequence[AnyEvent]) -> Awaitable[None]:
+    def append(self, lease: Lease, events: Sequence[AnyEvent], *, lazy: bool = False) -> Awaitable[None]:
         """Append events; see `RunStore`."""
-        return self._writing().append(lease, events)
+        return self._writing().append(lease, events, lazy=lazy)
+
+    def hurry(self) -> None:
+        """Put off no commit any longer; see `RunStore`."""
+        self._writing().hurry()
 
     async def resume_run(
         self,

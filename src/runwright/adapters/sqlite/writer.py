@@ -28,7 +28,13 @@ from runwright.core.run import Lease
 Action = Callable[[apsw.Connection], Any]
 """What to do in a transaction of its own."""
 
+LINGER_SECONDS = 0.005
+"""Longest that a commit nobody waits for is put off; a commit costs about as much as ten events."""
+
 _MOST_TRIES = 100
+
+_REFUSALS = (apsw.ConstraintError, apsw.SQLError, TypeError, ValueError, RecursionError)
+"""Errors that are about what is written, not about the disk."""
 
 _STALE = "stale lease"
 """What the batch's trigger says if the run's token or head is not the expected one."""
@@ -37,10 +43,11 @@ _STALE = "stale lease"
 class Append:
     """A call of `append` that waits for its commit."""
 
-    __slots__ = ("events", "future", "lease")
+    __slots__ = ("events", "future", "lazy", "lease")
 
-    def __init__(self, future: "Future[None]", lease: Lease, events: Sequence[AnyEvent]) -> None:
+    def __init__(self, future: "Future[None]", lease: Lease, events: Sequence[AnyEvent], lazy: bool) -> None:
         self.future = future
+        self.lazy = lazy
         self.lease = lease
         self.events = events
 
@@ -49,6 +56,7 @@ class Call:
     """Any other write that waits; without an action it ends the thread."""
 
     __slots__ = ("action", "future")
+    lazy = False
 
     def __init__(self, future: "Future[Any]", action: Action | None) -> None:
         self.future = future
@@ -127,16 +135,23 @@ class Writer:
         self._queue: SimpleQueue[Append | Call] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._haste = threading.Lock()
+        self._haste.acquire()
         self._closed = False
         self._broken: StoreError | None = None
         self._heads: dict[str, Head] = {}
         self._answers = Answers()
 
-    def append(self, lease: Lease, events: Sequence[AnyEvent]) -> "Future[None]":
+    def append(self, lease: Lease, events: Sequence[AnyEvent], *, lazy: bool) -> "Future[None]":
         """Queue events; the future completes when they are durable."""
         future: Future[None] = get_running_loop().create_future()
-        self._put(Append(future, lease, events))
+        self._put(Append(future, lease, events, lazy))
         return future
+
+    def hurry(self) -> None:
+        """Wake the thread if it puts a commit off."""
+        with suppress(RuntimeError):  # it has been woken already
+            self._haste.release()
 
     def call(self, action: Action) -> "Future[Any]":
         """Queue an action that gets a transaction of its own; the future has its result."""
@@ -174,6 +189,8 @@ class Writer:
             job.future.set_exception(StoreError(f"{self._path}: the store has been closed"))
             return
         self._queue.put(job)
+        if not job.lazy:
+            self.hurry()
         if self._thread is None:
             self._start()
 
@@ -199,10 +216,13 @@ class Writer:
 
     def _take(self) -> list[Append | Call]:
         jobs = [self._queue.get()]
+        if jobs[0].lazy:
+            self._haste.acquire(timeout=LINGER_SECONDS)
         try:
             while True:
                 jobs.append(self._queue.get_nowait())
         except Empty:
+            self._haste.acquire(blocking=False)  # who was in haste is served with these
             return jobs
 
     def _perform(self, job: Call) -> None:
@@ -252,7 +272,7 @@ class Writer:
             batches, refused = self._plan(appends)
             try:
                 patiently(lambda batches=batches: self._write_batches(batches))  # type: ignore[misc]
-            except (apsw.ConstraintError, apsw.SQLError) as error:
+            except _REFUSALS as error:
                 if _STALE in str(error):
                     self._heads.clear()  # a lease has passed on since its head was read: look again
                     continue
