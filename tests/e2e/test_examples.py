@@ -115,3 +115,16 @@ def test_the_script_says_why_a_run_failed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the standard library has no package 'nothing'" in done.stdout
     assert "compress failed" in done.stderr
+
+
+def test_backups_are_kept_by_number_and_a_failed_one_costs_none(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "sqlite-backup", tmp_path)
+    run = ("runwright", "run", "backup.toml", "--workers", "3")
+    assert [call(folder, *run).returncode for _ in range(3)] == [0, 0, 0]
+    check(folder)
+    kept = sorted(path.name for path in (folder / "out" / "backups").iterdir())
+    assert len(kept) == 2
+    (folder / "out" / "live" / "users.db").write_text("broken")
+    assert call(folder, *run).returncode == 1
+    assert sorted(path.name for path in (folder / "out" / "backups").iterdir()) == kept
+    assert "users.db: file is not a database" in (folder / "out" / "alerts.txt").read_text()
