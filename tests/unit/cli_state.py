@@ -20,7 +20,7 @@ from runwright.core.events import (
     TaskRetrying,
     TaskStarted,
 )
-from runwright.core.run import Lease, Owner, Run, TaskRow
+from runwright.core.run import Definition, Lease, Owner, Run, TaskRow
 from runwright.core.states import RunState, TaskRole, TaskState
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 from runwright.ports.system import LogChunk
@@ -132,6 +132,32 @@ class Store(MemoryStore):
         """Stay open."""
 
 
+def end_soon(store: Store, run_id: str, looks: int) -> None:
+    """Make the run end as cancelled after it has been looked at so many times."""
+    lease = Lease(run_id=run_id, token=1, expires_at=at(1e6))
+    left = [looks]
+    find = store.find_run
+
+    async def counting(prefix: str) -> Run:
+        left[0] -= 1
+        if left[0] == 0:
+            end = RunEnded(at=at(110), state=RunState.CANCELLED, reason="enough")
+            await store.append(lease, [end])
+        return await find(prefix)
+
+    store.find_run = counting  # type: ignore[method-assign]
+
+
+def add_other_definition(store: Store, source: str) -> str:
+    """Add a run of a changed workflow; returns its id."""
+    run_id = "01980000-0000-7000-8000-00000000000e"
+    changed = Workflow(
+        name="etl", tasks={"extract": TaskDefinition(key="extract", name="extract", cmd="other")}
+    )
+    asyncio.run(add_run(store, run_id, 300, [], 1e6, pinned=pin(changed, source)))
+    return run_id
+
+
 class FakeLogs:
     """Logs held in memory, as chunks of (stream, data)."""
 
@@ -160,9 +186,14 @@ LOGS = {
 
 
 async def add_run(
-    store: Store, run_id: str, start: float, events: list[AnyEvent], lease_seconds: float, **fields: object
+    store: Store,
+    run_id: str,
+    start: float,
+    events: list[AnyEvent],
+    lease_seconds: float,
+    pinned: Definition | None = None,
 ) -> Lease:
-    definition = pin(ETL, 'name = "etl"\n')
+    definition = pinned or pin(ETL, 'name = "etl"\n')
     run = Run(
         id=run_id,
         name="etl",
@@ -172,7 +203,6 @@ async def add_run(
         strategy="work-stealing",
         workers=4,
         created_at=at(start),
-        **fields,  # type: ignore[arg-type]
     )
     begun = RunStarted(
         at=at(start),

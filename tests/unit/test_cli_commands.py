@@ -5,7 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_state import DEAD, FAILED, LIVE, LOGS, SUCCEEDED, TWIN, FakeLogs, Store, filled_store, resumed_store
+from cli_state import (
+    DEAD,
+    FAILED,
+    LIVE,
+    LOGS,
+    SUCCEEDED,
+    TWIN,
+    FakeLogs,
+    Store,
+    add_other_definition,
+    end_soon,
+    filled_store,
+    resumed_store,
+)
 
 from runwright import wiring
 from runwright.cli.main import main
@@ -191,6 +204,14 @@ class TestStatus:
     ) -> None:
         assert cli("status", run, option)[0] == expected
 
+    @pytest.mark.parametrize(("option", "times"), [("--wait", 1), ("--follow", 2)])
+    def test_waiting_for_a_run_that_goes_on(self, cli: Cli, option: str, times: int) -> None:
+        end_soon(cli.store, LIVE, looks=3)
+        status, out, _ = cli("status", LIVE, option, "--interval", "0")
+        assert status == 1
+        assert out.count("etl") == times
+        assert "cancelled" in out
+
     def test_record(self, cli: Cli) -> None:
         found = cli.json("status", FAILED)
         assert found["run"]["state"] == "failed"
@@ -254,6 +275,15 @@ class TestLogs:
 
     def test_following_a_run_that_has_ended_ends(self, cli: Cli) -> None:
         assert cli("logs", FAILED, "-f", "load")[1].splitlines()[0] == "load#1 | refused"
+
+    def test_following_a_run_that_goes_on(self, cli: Cli) -> None:
+        end_soon(cli.store, LIVE, looks=3)
+        assert cli("logs", LIVE, "-f")[1].splitlines()[0] == "extract | one"
+
+    def test_a_line_without_end_is_shown_in_pieces(self, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(LOGS, ("extract", 1), [("stdout", b"x" * 50_000)] * 3)
+        lines = cli("logs", FAILED)[1].splitlines()
+        assert [len(line.partition(" | ")[2]) for line in lines[:2]] == [100_000, 50_000]
 
     def test_unknown_task(self, cli: Cli) -> None:
         status, _, err = cli("logs", FAILED, "laod")
@@ -384,6 +414,15 @@ class TestDiff:
         assert cli("diff", SUCCEEDED, TWIN)[1].splitlines()[-1] == "no difference in outcome"
         assert cli.json("diff", SUCCEEDED, TWIN)["changed"] is False
 
+    @pytest.mark.parametrize("source", ["", 'name = "etl"\n# changed\n'])
+    def test_a_changed_definition(self, cli: Cli, source: str) -> None:
+        other = add_other_definition(cli.store, source)
+        found = cli.json("diff", SUCCEEDED, other)
+        assert found["definition"]["changed"] is True
+        out = cli("diff", SUCCEEDED, other)[1]
+        assert "the definition changed" in out
+        assert ("+# changed" in out) is bool(source)
+
     def test_as_text(self, cli: Cli) -> None:
         out = cli("diff", FAILED, SUCCEEDED)[1]
         assert "extract " not in out.split("VARIABLE")[0]
@@ -409,6 +448,13 @@ class TestCancel:
         assert (status, out) == (0, "run 01960000 has been asked to stop\n")
         assert cli.json("status", LIVE)["run"]["cancel_requested_at"] is not None
         assert "asked to stop at" in cli("status", LIVE)[1]
+
+    @pytest.mark.parametrize("option", [(), ("--json",)])
+    def test_waiting_for_the_end(self, cli: Cli, option: tuple[str, ...]) -> None:
+        end_soon(cli.store, LIVE, looks=4)
+        status, out, _ = cli("cancel", LIVE, *option)
+        assert status == 0
+        assert "cancelled" in out
 
     def test_waiting_for_long_enough(self, cli: Cli) -> None:
         status, _, err = cli("cancel", LIVE, "--timeout", "0.01s")

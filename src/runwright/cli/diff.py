@@ -14,7 +14,7 @@ from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration, elapsed
-from runwright.core.run import TaskRow
+from runwright.core.run import Definition, TaskRow
 
 TASKS = (
     Column("task", least=12),
@@ -102,18 +102,16 @@ def _kind(a: Record | None, b: Record | None, free: str) -> str:
 
 
 def _definition_diff(a: Everything, b: Everything) -> list[str]:
+    """Compare the texts of the files, or the definitions as JSON where one was not made from a file."""
     if a.definition is None or b.definition is None or a.run.definition == b.run.definition:
         return []
-    return list(unified_diff(_text(a), _text(b), "a", "b", lineterm="", n=1))
+    has_files = bool(a.definition.source and b.definition.source)
+    before, after = (_text(side, has_files).splitlines() for side in (a.definition, b.definition))
+    return list(unified_diff(before, after, "a", "b", lineterm="", n=1))
 
 
-def _text(found: Everything) -> list[str]:
-    definition = found.definition
-    if definition is None:
-        return []
-    if definition.source:
-        return definition.source.splitlines()
-    return msgspec.json.format(definition.content, indent=2).decode().splitlines()
+def _text(definition: Definition, has_files: bool) -> str:
+    return definition.source if has_files else msgspec.json.format(definition.content, indent=2).decode()
 
 
 def lines(found: Record, out: Out, *, everything: bool) -> Iterator[str]:
