@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from runwright.core.errors import DefinitionError
 from runwright.core.graph import build
@@ -108,6 +109,19 @@ def test_the_environment_of_all_changes_all() -> None:
     made = plan(flow(a={}, b={}), flow({"A": "1"}, a={}, b={"env": {"B": "1"}}), found)
     assert made.changed == {"a": ("env",), "b": ("env",)}
     assert made.redo == {"a": "its env changed", "b": "failed; its env changed"}
+
+
+def test_a_value_that_tasks_could_read_changes_all() -> None:
+    before = structs.replace(flow(a={}), variables={"v": "1"})
+    for after, changed in (({"v": "2"}, True), ({}, True), ({"v": "1", "w": "1"}, False)):
+        fields = changed_tasks(before, structs.replace(before, variables=after))
+        assert fields == ({"a": ("variables",)} if changed else {})
+
+
+def test_the_configuration_of_an_executor_changes_its_tasks() -> None:
+    before = flow(a={"executor": "special.x"}, b={})
+    after = structs.replace(before, executors={"special": {"env": {"A": "1"}}})
+    assert changed_tasks(before, after) == {"a": ("executor",)}
 
 
 def test_what_people_read_changes_nothing() -> None:

@@ -29,13 +29,26 @@ class Resumption(Struct, frozen=True, kw_only=True):
 
 def changed_tasks(before: Workflow, after: Workflow) -> dict[str, tuple[str, ...]]:
     """Return the keys of tasks in both workflows whose work differs, with the names of the fields that do."""
-    everywhere = ("env",) if before.env != after.env else ()
+    everywhere = (
+        *(("env",) if before.env != after.env else ()),
+        *(("variables",) if _differ(before.variables, after.variables) else ()),
+    )
     changes = {
-        key: (*_changed_fields(before.tasks[key], task), *everywhere)
+        key: (*_changed_fields(before.tasks[key], task), *_changed_executor(before, after, task), *everywhere)
         for key, task in after.tasks.items()
         if key in before.tasks
     }
     return {key: tuple(dict.fromkeys(fields)) for key, fields in changes.items() if fields}
+
+
+def _differ(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Tell whether a value that tasks could read is another one now; nobody can have read a new one."""
+    return any(after.get(name) != value for name, value in before.items())
+
+
+def _changed_executor(before: Workflow, after: Workflow, task: TaskDefinition) -> tuple[str, ...]:
+    name = task.executor.partition(".")[0]
+    return ("executor",) if before.executors.get(name) != after.executors.get(name) else ()
 
 
 def _changed_fields(before: TaskDefinition, after: TaskDefinition) -> tuple[str, ...]:
