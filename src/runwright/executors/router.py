@@ -171,9 +171,10 @@ class _Opened:
         if id(executor) in self._executors:
             return
         async with self._lock:
-            if id(executor) not in self._executors:
-                await executor.open_session(self._session)
-                self._executors[id(executor)] = executor
+            if id(executor) in self._executors:
+                return
+            await executor.open_session(self._session)
+            self._executors[id(executor)] = executor
 
     async def close(self) -> None:
         """Close all of them, last to first, whatever becomes of each, and report all errors together."""
