@@ -1,7 +1,9 @@
 """Progress: the picture folded from events, as a tree, as lines, as JSON; slow and absent readers."""
 
 import json
+import os
 from threading import Event as Flag
+from typing import TextIO
 
 import pytest
 from cli_state import START, Screen, at, pipe, terminal, text
@@ -174,6 +176,35 @@ def test_a_terminal_that_goes_away_is_no_error() -> None:
     view.event(history()[0])
     view.close()
     view.abandon()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_leaving_at_once_shows_the_cursor_but_waits_for_no_reader(full: bool) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    while full:
+        try:
+            os.write(writer, b"x" * 4096)
+        except BlockingIOError:
+            break
+    os.set_blocking(writer, True)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        view = LiveView(Out(Redirected(stream), environ={}), "etl", TASKS, (), lambda: START, height=30)
+        view.abandon()
+        view.close()
+    with os.fdopen(reader, "rb") as shown:
+        assert (b"\x1b[?25h" in shown.read()) is not full
+
+
+class Redirected(Screen):
+    """Has the descriptor of another stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._descriptor = stream.fileno()
+
+    def fileno(self) -> int:
+        return self._descriptor
 
 
 class SlowScreen(Screen):

@@ -1,8 +1,11 @@
 """Progress on a terminal: a tree of tasks that changes in place, a bar, and what is worth keeping above it."""
 
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
+from select import select
+from threading import Event as Flag
 from threading import Thread
 from typing import Protocol
 
@@ -16,6 +19,7 @@ from runwright.cli.render.tree import Tree
 from runwright.core.events import ProgressEvent
 
 FRAME_SECONDS = 0.1
+SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class Now(Protocol):
@@ -56,7 +60,8 @@ class LiveView:
         )
         self._progress = Progress(len(tasks), reused)
         self._tree = Tree(out, title, tasks, self._progress)
-        self._queue: SimpleQueue[ProgressEvent | str | None] = SimpleQueue()
+        self._queue: SimpleQueue[ProgressEvent | str] = SimpleQueue()
+        self._closed = Flag()
         self._thread = Thread(target=self._work, name="progress", daemon=True)
         self._thread.start()
 
@@ -70,14 +75,15 @@ class LiveView:
 
     def close(self) -> None:
         """Draw the end of it and leave it on the screen."""
-        self._queue.put(None)
+        self._closed.set()
         self._thread.join()
 
     def abandon(self) -> None:
-        """Show the cursor again, for an end that waits for nothing."""
+        """Show the cursor again, for an end that waits for nothing: not even for a terminal that has been stopped."""
         try:
-            self._out.write("\x1b[?25h\n")
-            self._out.flush()
+            descriptor = self._out.stream.fileno()
+            if select([], [descriptor], [], 0)[1]:
+                os.write(descriptor, SHOW_CURSOR)
         except (OSError, ValueError):
             return
 
@@ -91,30 +97,22 @@ class LiveView:
 
     def _draw_until_closed(self) -> None:
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
-            while self._take(live):
+            while not self._closed.wait(FRAME_SECONDS):
+                self._take(live)
                 frame = self._tree.frame(self._now(), self._console.height - 1)
                 live.update(Text.from_ansi("\n".join(frame), no_wrap=True, overflow="crop"), refresh=True)
+            self._take(live)
 
-    def _take(self, live: Live) -> bool:
-        """Wait for one frame's time, then take everything in; returns False once closed."""
-        for item in self._drain():
-            if item is None:
-                return False
+    def _take(self, live: Live) -> None:
+        """Take in everything that has happened since the last frame."""
+        while not self._queue.empty():
+            item = self._queue.get()
             if isinstance(item, str):
                 live.console.print(Text.from_ansi(item))
                 continue
             self._progress.fold(item)
             if item.kind is Kind.TASK_OUTPUT:
                 self._keep(item, live)
-        return True
-
-    def _drain(self) -> Iterator[ProgressEvent | str | None]:
-        try:
-            yield self._queue.get(timeout=FRAME_SECONDS)
-            while True:
-                yield self._queue.get_nowait()
-        except Empty:
-            return
 
     def _keep(self, event: ProgressEvent, live: Live) -> None:
         head = self._out.paint(self._out.clean(event.task_id), "strong")
