@@ -138,7 +138,28 @@ def test_the_surroundings_of_a_process(bench: Bench) -> None:
     (command,) = bench.processes.ran
     assert command.argv[4] == f"{bench.session.source}:/lib"
     assert command.cwd == str(bench.session.source / "sub")
-    assert (command.env, command.clean_env, command.kill_grace) == (args["env"], True, 2.0)
+    env = {name: value for name, value in command.env.items() if name != "RUNWRIGHT_OUTPUT"}
+    assert (env, command.clean_env, command.kill_grace) == (args["env"], True, 2.0)
+
+
+def test_a_function_in_a_process_names_values_itself(bench: Bench) -> None:
+    given = [b"rows=3\n", b"", b"nonsense"]
+
+    def play(command: Command) -> Script:
+        file = Path(command.env["RUNWRIGHT_OUTPUT"])
+        assert not file.exists(), "what an earlier attempt left is gone"
+        file.write_bytes(given.pop(0))
+        return Script(exit=Exit(code=0 if given else 1))
+
+    bench.python = Python(FakeProcesses(play))
+    task = bench.task("plain", "process")
+    assert asyncio.run(bench.execute(task)).variables == {"rows": "3"}
+    assert asyncio.run(bench.execute(task)).variables == {}
+    with pytest.raises(TaskFailed):
+        asyncio.run(bench.execute(task))
+    given = [b"nonsense", b""]
+    with pytest.raises(TaskFailed, match="NAME=value was expected"):
+        asyncio.run(bench.execute(task))
 
 
 def test_an_answer_of_an_earlier_attempt_is_not_taken(bench: Bench) -> None:

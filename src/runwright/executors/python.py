@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, SessionId, Task
+from runwright.executors.output_file import discard, take_variables
 from runwright.ports.executor import Session, Stream
 from runwright.ports.system import Command, Exit, Processes
 
@@ -31,8 +32,9 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         function: ``package.module:name``; the session's source tree is on the module path.
         kwargs: Arguments of the function, as plain data.
         mode: ``async`` awaits a coroutine function in the engine's loop; ``thread`` calls the function in a thread,
-            which can't be stopped; ``process`` starts an interpreter for it, which can. ``auto`` awaits coroutine
-            functions and starts a process for all others.
+            which can't be stopped; ``process`` starts an interpreter for it, which can, and which alone has the
+            task's environment with ``$RUNWRIGHT_OUTPUT``. ``auto`` awaits coroutine functions and starts a process
+            for all others.
     """
 
     function: str
@@ -112,7 +114,9 @@ class Python:
         directory = session.output_dir(task.id)
         call = directory / ".call.json"
         answer = directory / ".answer.json"
+        output = directory / ".output"
         answer.unlink(missing_ok=True)
+        discard(output)
         call.write_bytes(msgspec.json.encode({"function": args.function, "kwargs": args.kwargs}))
         log = session.log(task.id)
         errors = bytearray()
@@ -123,10 +127,10 @@ class Python:
                 errors.extend(data)
                 del errors[: -2 * TRACEBACK_BYTES]
 
-        exit_ = await self._processes.run(_command(session, args, call, answer), put)
+        exit_ = await self._processes.run(_command(session, args, call, answer, output), put)
         if exit_.code:
             raise _ended(exit_, _tail(session, bytes(errors)))
-        return Result(value=_answer(answer))
+        return Result(value=_answer(answer), variables=take_variables(output))
 
 
 class _Call:
@@ -198,13 +202,13 @@ def _to_args(task: Task) -> PythonArgs:
         raise TaskFailed(Failure(code="E_ARGS", message=f"executor python: {error}")) from None
 
 
-def _command(session: Session, args: PythonArgs, call: Path, answer: Path) -> Command:
+def _command(session: Session, args: PythonArgs, call: Path, answer: Path, output: Path) -> Command:
     child = Path(__file__).with_name("python_child.py")
     path = [str(session.source), *([args.env["PYTHONPATH"]] if "PYTHONPATH" in args.env else [])]
     return Command(
         argv=(sys.executable, str(child), str(call), str(answer), ":".join(path)),
         cwd=str(session.source / args.working_dir),
-        env=args.env,
+        env={**args.env, "RUNWRIGHT_OUTPUT": str(output)},
         clean_env=args.clean_env,
         kill_grace=args.kill_grace,
     )
