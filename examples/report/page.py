@@ -15,7 +15,11 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var
 svg { width: 100%; height: auto } svg text { font: 13px system-ui, sans-serif; fill: var(--text) }
 svg .count, footer { fill: var(--faint); color: var(--faint) } svg rect { fill: var(--bar) }
 """
-TITLES = {"script": "Largest scripts", "category": "General categories", "width": "East Asian width"}
+TITLES = {
+    "script": "First words of their names",
+    "category": "General categories",
+    "width": "East Asian width",
+}
 
 
 def render(parts: str, rows: str, facts: str, target: str) -> str:

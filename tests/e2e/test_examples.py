@@ -73,10 +73,8 @@ def test_the_saga_goes_on_when_the_carrier_opens(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=label)
 def test_a_check_fails_where_nothing_ran(folder: Path, tmp_path: Path) -> None:
-    bare = copy(folder, tmp_path)
-    files = [path.name for path in FILES if path.parent == folder] or [""]
-    for name in files:
-        assert call(bare, sys.executable, "check.py", name).returncode != 0, name
+    file = next(path for path in FILES if path.parent == folder)
+    assert call(copy(folder, tmp_path), sys.executable, "check.py", file.name).returncode != 0
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=label)
