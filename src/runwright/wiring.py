@@ -181,7 +181,6 @@ class Engine:
         self._workspaces = DirectoryWorkspaces(self._location.work_dir)
         self._engines: set[WorkflowEngine] = set()
         self._stop_reason = ""
-        self._workspaces.sweep()
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -205,6 +204,7 @@ class Engine:
             StoreError: If the run can't be recorded.
         """
         definition, source, path = self._definition(workflow)
+        self._workspaces.sweep()
         engine = self._engine(definition)
         try:
             return await engine.execute(definition, options or RunOptions(), source=source, path=path)
@@ -229,6 +229,7 @@ class Engine:
             DefinitionError: If its file has become wrong.
         """
         current, source = await self._current(run_id, options)
+        self._workspaces.sweep()
         engine = self._engine(current or await self._pinned(run_id))
         try:
             return await engine.resume(run_id, options or RunOptions(), current, source=source)

@@ -22,6 +22,7 @@ from runwright.core.check_fields import (
 from runwright.core.check_names import check_names
 from runwright.core.condition import parse
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.graph import find_circle
 from runwright.core.node_names import node_fault
 from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
@@ -57,7 +58,9 @@ def check_workflow(
     """
     checker = _Checker(workflow, executor_args, broken)
     checker.check()
-    if not checker.names_are_broken:
+    if (circle := find_circle(workflow)) is not None:
+        checker.problems.append(circle)
+    elif not checker.names_are_broken:
         checker.problems += check_names(workflow, given, checker.conditions)
     return checker.problems
 

@@ -168,6 +168,28 @@ def build(workflow: Workflow) -> Graph:
     return graph
 
 
+def find_circle(workflow: Workflow) -> Problem | None:
+    """Return the circle in which tasks of a workflow depend on each other, or None if there is none.
+
+    Names that no ordinary task has are passed over: they are reported elsewhere.
+    """
+    tasks = [task for task in workflow.tasks.values() if task.type is not TaskType.FORENSIC]
+    index = {task.key: number for number, task in enumerate(tasks)}
+    edges = [_known_edges(task, index) for task in tasks]
+    try:
+        _levels(tasks, edges)
+    except DefinitionError as error:
+        return error.problems[0]
+    return None
+
+
+def _known_edges(task: TaskDefinition, index: Mapping[str, int]) -> tuple[int, ...]:
+    if not task.depends_on:
+        return ()
+    keys = (name.partition("[")[0] for name in task.depends_on)
+    return tuple(dict.fromkeys(index[key] for key in keys if key in index))
+
+
 def _group_edges(task: TaskDefinition, index: Mapping[str, int]) -> tuple[int, ...]:
     if not task.depends_on:
         return ()

@@ -35,6 +35,8 @@ SYNONYMS = {
     "requires": "depends_on",
     "dependencies": "depends_on",
     "deps": "depends_on",
+    "depends": "depends_on",
+    "dependson": "depends_on",
     "after": "depends_on",
     "retry": "retries",
     "attempts": "retries",
