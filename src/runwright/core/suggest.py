@@ -77,7 +77,7 @@ def _is_short_for(key: str, word: str) -> bool:
     """Tell whether all letters of `key` come in `word` in order, as those of "cmd" in "comand"."""
     letters = iter(_fold(word))
     return (
-        len(key) >= 3 and len(word) <= 2 * len(key) and key[0] == word[0] and all(c in letters for c in key)
+        len(key) >= 3 and len(word) <= 2 * len(key) and word[:1] == key[0] and all(c in letters for c in key)
     )
 
 
