@@ -4,7 +4,9 @@ from importlib import import_module
 
 _HOMES = {
     "CHECKS": "conformance",
+    "FakeClock": "system",
     "FakeProcesses": "processes",
+    "FakeWorkspaces": "system",
     "LocalSession": "sessions",
     "MemoryLogs": "processes",
     "MemoryStore": "stores",
@@ -19,7 +21,9 @@ _HOMES = {
 
 __all__ = [
     "CHECKS",
+    "FakeClock",
     "FakeProcesses",
+    "FakeWorkspaces",
     "LocalSession",
     "MemoryLogs",
     "MemoryStore",

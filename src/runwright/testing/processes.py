@@ -12,17 +12,19 @@ from runwright.ports.system import Command, Exit, LogChunk
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """What a fake command does: writes, waits for the gate if there is one, and ends.
+    """What a fake command does: writes, takes its time, waits for the gate if there is one, and ends.
 
     Attributes:
         output: Pieces of output, in order.
         exit: How it ends.
+        seconds: How long it takes on the event loop's clock; until then it can be cancelled.
         gate: It ends only when this is set; until then it can be cancelled.
         error: Raised in place of an end, for instance ``E_SPAWN``.
     """
 
     output: tuple[tuple[Stream, bytes], ...] = ()
     exit: Exit = Exit(code=0)
+    seconds: float = 0.0
     gate: asyncio.Event | None = None
     error: TaskFailed | None = None
 
@@ -96,9 +98,8 @@ async def _play(script: Script, on_output: Callable[[Stream, bytes], None]) -> E
         raise script.error
     for stream, data in script.output:
         on_output(stream, data)
-    if script.gate is None:
-        await asyncio.sleep(0)
-    else:
+    await asyncio.sleep(script.seconds)
+    if script.gate is not None:
         await script.gate.wait()
     return script.exit
 
