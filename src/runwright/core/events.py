@@ -110,7 +110,7 @@ class TaskEnded(Event, tag="task_ended", frozen=True, kw_only=True):
 
     Attributes:
         attempt: The attempt that decided it; 0 if none was made (skipped, cancelled before its start, or failed
-            while its text was filled in).
+            by its condition), or if the next one was reserved already and does not begin any more.
         reason: Why, in one line: the condition that was false, the failed task it needed, the signal.
         failure: Set if `state` is `failed` or `cancelled` by force.
         value: Return value or last line of output, at most 64 KiB as JSON.

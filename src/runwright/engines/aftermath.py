@@ -1,12 +1,12 @@
 """What follows the ordinary tasks: handlers of failures, cleanups last to first, the workflow's own handler."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
 from runwright.core import condition
 from runwright.core.errors import DefinitionError, Failure
-from runwright.core.events import TaskEnded, TaskStarted
+from runwright.core.events import TaskEnded, TaskRetrying, TaskStarted
 from runwright.core.graph import Graph
 from runwright.core.retry import delay_after, is_worth_another, policy_of
 from runwright.core.states import TaskRole, TaskState
@@ -14,7 +14,6 @@ from runwright.core.workflow import TaskDefinition
 from runwright.engines.attempt import Attempts, Outcome
 from runwright.engines.journal import Journal
 from runwright.engines.progress import Progress
-from runwright.engines.session import RunSession
 from runwright.ports.system import Clock
 
 AFTERMATH_SECONDS = 300.0
@@ -30,7 +29,6 @@ class Aftermath:
     Args:
         graph: The run's nodes.
         attempts: Performs.
-        session: Holds the logs.
         journal: Records.
         progress: Tells listeners.
         clock: Time.
@@ -42,7 +40,6 @@ class Aftermath:
         self,
         graph: Graph,
         attempts: Attempts,
-        session: RunSession,
         journal: Journal,
         progress: Progress,
         clock: Clock,
@@ -52,20 +49,18 @@ class Aftermath:
         self._graph = graph
         self._handlers = graph.handlers()
         self._attempts = attempts
-        self._session = session
         self._journal = journal
         self._progress = progress
         self._clock = clock
         self._draw = draw
         self._made = dict(made)
 
-    def handles(self, node: int) -> bool:
-        """Tell whether a task has a handler of its own."""
-        return self._graph.definition(node).on_failure in self._handlers
-
-    async def task_failed(self, node: int, failure: Failure) -> None:
-        """Run the handler of a task that failed for good or was stopped while it ran."""
-        await self._handle(self._graph.definition(node).on_failure, self._graph.ids[node], failure, {})
+    def work_after(self, node: int, failure: Failure) -> Callable[[], Awaitable[None]] | None:
+        """Return how to run the handler of a task that failed for good or was stopped; None if it has none."""
+        key = self._graph.definition(node).on_failure
+        if key not in self._handlers:
+            return None
+        return lambda: self._handle(key, self._graph.ids[node], failure, {})
 
     async def run_failed(self, failed: Sequence[int], failure: Failure) -> None:
         """Run the workflow's handler.
@@ -95,6 +90,7 @@ class Aftermath:
         outcome = await self._attempts.cleanup(
             row_id, self._graph.ids[node], definition, attempt, self._graph.matrix(node), limit
         )
+        outcome = self._attempts.close_log(row_id, attempt, outcome, self._progress)
         self._end(row_id, definition, TaskRole.CLEANUP, attempt, outcome)
 
     async def _handle(self, key: str, failed_id: str, failure: Failure, told: Mapping[str, str]) -> None:
@@ -120,11 +116,13 @@ class Aftermath:
             attempt = await self._begin(row_id, definition, TaskRole.HANDLER)
             made += 1
             outcome = await self._attempts.task(row_id, bounded, attempt, own)
+            outcome = self._attempts.close_log(row_id, attempt, outcome, self._progress)
             failure = outcome.failure
             if failure is None or not is_worth_another(policy, made=made, failure=failure):
                 break
-            self._session.end(row_id)
-            await self._clock.sleep(delay_after(policy, made=made, draw=self._draw()))
+            delay = delay_after(policy, made=made, draw=self._draw())
+            self._retry(row_id, definition, attempt, delay, failure)
+            await self._clock.sleep(delay)
         self._attempts.variables.set(row_id, outcome.variables)
         self._end(row_id, definition, TaskRole.HANDLER, attempt, outcome)
         return outcome
@@ -149,12 +147,17 @@ class Aftermath:
         await self._journal.append([TaskStarted(at=now, task_id=row_id, attempt=attempt, role=role)])
         return attempt
 
+    def _retry(
+        self, row_id: str, definition: TaskDefinition, attempt: int, delay: float, failure: Failure
+    ) -> None:
+        now, role = self._clock.now(), TaskRole.HANDLER
+        event = TaskRetrying(at=now, task_id=row_id, attempt=attempt, delay=delay, failure=failure, role=role)
+        self._journal.append([event])
+        self._progress.retrying(now, row_id, definition.name, attempt, delay, failure, role)
+
     def _end(
         self, row_id: str, definition: TaskDefinition, role: TaskRole, attempt: int, outcome: Outcome
     ) -> None:
-        log = self._session.end(row_id)
-        if log is not None and log.captured:
-            self._progress.output(row_id, attempt, log)
         event = TaskEnded(
             at=self._clock.now(),
             task_id=row_id,

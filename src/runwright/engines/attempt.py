@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct, field
 
 from runwright.core.body import Body
-from runwright.core.errors import Failure, RunwrightError, TaskFailed
+from runwright.core.errors import Failure, RunwrightError, StoreError, TaskFailed
 from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
 from runwright.core.runvars import VALUE_BYTES, RunVariables, named_values
@@ -16,6 +16,7 @@ from runwright.core.states import TaskState
 from runwright.core.task import Result, Task, TaskId
 from runwright.core.variables import Lookup
 from runwright.core.workflow import TaskDefinition, Workflow
+from runwright.engines.progress import Progress
 from runwright.engines.session import RunSession
 from runwright.ports.executor import Executor
 
@@ -101,20 +102,34 @@ class Attempts:
         work = self._cleanup(row_id, node_id, definition, attempt, own)
         return await self._guarded(work, limit)
 
+    def close_log(self, row_id: str, attempt: int, outcome: Outcome, progress: Progress) -> Outcome:
+        """Close the log of an attempt and tell what it printed; output that can't be kept is a failure."""
+        try:
+            log = self._session.end(row_id)
+        except StoreError as error:
+            return self._broken(error.code, str(error))
+        if log is not None and log.captured:
+            progress.output(row_id, attempt, log)
+        return outcome
+
     async def _guarded(self, work: Awaitable[Outcome], limit: float) -> Outcome:
+        timer: asyncio.Timeout | None = None
         try:
             if not limit:
                 return await work
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as timer:
                 return await work
-        except TimeoutError:
-            message = f"took longer than its limit of {limit:g} s"
-            return Outcome(state=TaskState.FAILED, failure=Failure(code="E_TIMEOUT", message=message))
         except TaskFailed as error:
             return Outcome(state=TaskState.FAILED, failure=self._redacted(error.failure))
         except RunwrightError as error:
             return self._broken(error.code, str(error))
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            return self._broken("E_EXECUTOR", "its executor cancelled it without being asked to")
         except Exception as error:
+            if isinstance(error, TimeoutError) and timer is not None and timer.expired():
+                return self._broken("E_TIMEOUT", f"took longer than its limit of {limit:g} s")
             return self._broken("E_EXECUTOR", f"{type(error).__name__}: {error}")
 
     def _broken(self, code: str, message: str) -> Outcome:
@@ -157,10 +172,12 @@ class Attempts:
         return Outcome(state=TaskState.SUCCEEDED, value=value, variables=named)
 
     def _refuse_secrets(self, named: Mapping[str, str]) -> None:
+        finds = self._session.redactor.finds
         for name, text in named.items():
-            if self._session.redactor.finds(text):
+            if finds(text) or finds(name):
+                shown = self._session.redact(name)
                 message = (
-                    f'variable "{name}" holds a secret of the run; hand it on by environment or file instead'
+                    f'variable "{shown}" holds a secret of the run; hand it on by environment or file instead'
                 )
                 raise TaskFailed(Failure(code="E_SECRET", message=message))
 
@@ -238,6 +255,11 @@ class Attempts:
 
 
 _PLAIN_SUCCESS = Outcome(state=TaskState.SUCCEEDED)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _with_surroundings(args: Mapping[str, Any], surroundings: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from runwright.core.errors import Failure, RunwrightError, StoreError
+from runwright.core.errors import Failure, RunwrightError
 from runwright.core.events import (
     AnyEvent,
     AttemptsReserved,
@@ -30,12 +30,14 @@ from runwright.core.states import TaskState
 from runwright.engines.attempt import Attempts, Outcome
 from runwright.engines.journal import Journal
 from runwright.engines.progress import Progress
-from runwright.engines.session import RunSession
 from runwright.ports.system import Clock
 
 SMALLEST_WINDOW = 4
 LARGEST_WINDOW = 256
 """How many attempts may be reserved ahead of their start, beyond the number of workers."""
+
+
+Work = Callable[[], Awaitable[None]]
 
 
 class _Reserved(Struct):
@@ -50,15 +52,14 @@ class Driver:
     Args:
         planner: Decides.
         attempts: Performs.
-        session: Holds the logs of attempts.
         journal: Records.
         progress: Tells listeners.
         clock: Time.
         draw: Random numbers in [0, 1) for jitter.
         workers: Most attempts at a time.
         made: Attempts made before, by node, for a resumed run.
-        on_failed: Called with each task that failed for good, or was stopped while it ran; what it returns is waited
-            for before the run ends.
+        on_failed: Asked about each task that failed for good, or was stopped while it ran; the work it returns, if
+            any, is begun at once and waited for before the run ends.
     """
 
     def __init__(
@@ -66,21 +67,19 @@ class Driver:
         *,
         planner: Planner,
         attempts: Attempts,
-        session: RunSession,
         journal: Journal,
         progress: Progress,
         clock: Clock,
         draw: Callable[[], float],
         workers: int,
         made: Mapping[int, int],
-        on_failed: Callable[[int, Failure], Awaitable[None] | None],
+        on_failed: Callable[[int, Failure], Work | None],
     ) -> None:
         self.planner = planner
         self.finished: list[int] = []
         self.first_failure: Failure | None = None
         self._graph: Graph = planner.graph
         self._attempts = attempts
-        self._session = session
         self._journal = journal
         self._progress = progress
         self._clock = clock
@@ -116,8 +115,8 @@ class Driver:
             raise _first(group) from None
 
     def stop(self, reason: str) -> None:
-        """Stop what runs, and start nothing more."""
-        if self.planner.cancelled:
+        """Stop what runs, and start nothing more; once everything has ended this changes nothing."""
+        if self.planner.cancelled or self._has_given_up:
             return
         self.planner.cancel(reason)
         self._out.append(CancelRequested(at=self._clock.now(), reason=reason))
@@ -130,8 +129,9 @@ class Driver:
             self._idle.set_exception(error)
 
     def _stop_running(self) -> None:
+        """Cancel what runs, after its first step: a task that is cancelled before that never gets to say so."""
         for task in (*self._running.values(), *self._delayed.values()):
-            task.cancel()
+            task.get_loop().call_soon(_cancel_once, task)
 
     def _wake(self) -> None:
         """Decide what to do next, once for everything that happens in this turn of the event loop."""
@@ -142,15 +142,25 @@ class Driver:
     def _pump(self) -> None:
         """Decide, record and start what can be."""
         self._woken = False
-        self._drop_stopped()
-        self._reserve()
-        self._start()
-        self._flush()
+        if self._has_given_up:
+            return
+        try:
+            self._drop_stopped()
+            self._reserve()
+            self._start()
+            self._flush()
+        except Exception as error:
+            self.fail(error)
         self._check_idle()
+
+    @property
+    def _has_given_up(self) -> bool:
+        return self._idle is not None and self._idle.done()
 
     def _check_idle(self) -> None:
         busy = self._running or self._delayed or self._queue or self._handling
-        if not busy and not self.planner.left and self._idle is not None and not self._idle.done():
+        if not busy and not self.planner.left and not self._has_given_up:
+            assert self._idle is not None
             self._idle.set_result(None)
 
     def _flush(self) -> None:
@@ -193,44 +203,39 @@ class Driver:
 
     def _start(self) -> None:
         while self._queue and not self._is_busy:
-            if not self._queue[0].gate.done():
+            gate = self._queue[0].gate
+            if not gate.done():
                 self._window = min(LARGEST_WINDOW, self._window + self._workers)
                 self._journal.hurry()
                 return
-            reserved = self._queue.popleft()
-            self._launch(reserved.node, reserved.attempt)
+            gate.result()  # what could not be reserved must not start
+            self._launch(self._queue.popleft())
 
-    def _launch(self, node: int, attempt: int) -> None:
+    def _launch(self, reserved: _Reserved) -> None:
         assert self._group is not None
+        node, attempt = reserved.node, reserved.attempt
+        if (settle := self.planner.drop(node)) is not None:  # a listener has just stopped the run
+            self._settle(settle)
+            return
         self.planner.started(node)
         row_id = self._graph.ids[node]
         now = self._clock.now()
         self._out.append(TaskStarted(at=now, task_id=row_id, attempt=attempt))
+        self._running[node] = self._group.create_task(self._run(node, attempt))
         if self._progress.listens:
             self._progress.started(now, row_id, self._graph.definition(node).name, attempt)
-        self._running[node] = self._group.create_task(self._run(node, attempt))
 
     async def _run(self, node: int, attempt: int) -> None:
         try:
             outcome = await self._attempts.node(node, attempt)
         except asyncio.CancelledError:
-            if not self.planner.stop_reason:
+            if self._has_given_up or not self.planner.stop_reason:
                 raise
             outcome = Outcome(state=TaskState.CANCELLED)
-        outcome = self._end_log(node, attempt, outcome)
+        outcome = self._attempts.close_log(self._graph.ids[node], attempt, outcome, self._progress)
         del self._running[node]
         self._ended(node, attempt, outcome)
         self._wake()
-
-    def _end_log(self, node: int, attempt: int, outcome: Outcome) -> Outcome:
-        """Close the log of an attempt; output that can't be kept is a failure."""
-        try:
-            log = self._session.end(self._graph.ids[node])
-        except StoreError as error:
-            return Outcome(state=TaskState.FAILED, failure=Failure(code=error.code, message=str(error)))
-        if log is not None and log.captured:
-            self._progress.output(self._graph.ids[node], attempt, log)
-        return outcome
 
     def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
         if outcome.state is TaskState.SUCCEEDED:
@@ -259,7 +264,8 @@ class Driver:
         self._give_up(node, attempt, outcome.failure)
 
     def _give_up(self, node: int, attempt: int, failure: Failure) -> None:
-        self.first_failure = self.first_failure or failure
+        if self.first_failure is None and not self._graph.definition(node).ignore_failure:
+            self.first_failure = failure
         outcome = Outcome(state=TaskState.FAILED, failure=failure)
         self._record(node, attempt, outcome, failure.message)
         self._handle(node, failure)
@@ -285,7 +291,7 @@ class Driver:
         try:
             await self._clock.sleep(delay)
         except asyncio.CancelledError:
-            if not self.planner.stop_reason:
+            if self._has_given_up or not self.planner.stop_reason:
                 raise
         del self._delayed[node]
         self.planner.retry(node)
@@ -307,13 +313,12 @@ class Driver:
         """End a node without a (further) attempt."""
         node = decision.node
         if node in self._last_failure and decision.state is TaskState.CANCELLED:
-            self._give_up(node, *self._last_failure[node])
-            return
-        outcome = Outcome(state=decision.state, failure=decision.failure)
-        self._record(node, 0, outcome, decision.reason)
-        if decision.failure is not None:
-            self.first_failure = self.first_failure or decision.failure
-            self._handle(node, decision.failure)
+            attempt, failure = self._last_failure[node]
+            self._give_up(node, 0 if self._made[node] > attempt else attempt, failure)
+        elif decision.failure is not None:
+            self._give_up(node, 0, decision.failure)
+        else:
+            self._record(node, 0, Outcome(state=decision.state), decision.reason)
 
     def _record(self, node: int, attempt: int, outcome: Outcome, reason: str = "") -> None:
         definition = self._graph.definition(node)
@@ -342,12 +347,16 @@ class Driver:
             self._handling += 1
             self._group.create_task(self._wait_for_handler(work))
 
-    async def _wait_for_handler(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        finally:
-            self._handling -= 1
+    async def _wait_for_handler(self, work: Work) -> None:
+        await work()
+        self._handling -= 1
         self._wake()
+
+
+def _cancel_once(task: "asyncio.Task[None]") -> None:
+    """Cancel a task that has not been told yet: once more would break into what it does to end."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -12,7 +12,7 @@ from runwright.core.graph import Graph, build
 from runwright.core.options import RunOptions, Strategy
 from runwright.core.redact import Redactor
 from runwright.core.resume import LEFT_OUT, Resumption, plan_resume
-from runwright.core.run import Lease, Owner, Run, TaskRow
+from runwright.core.run import Definition, Lease, Owner, Run, TaskRow
 from runwright.core.runvars import RunVariables
 from runwright.core.states import RunState, TaskRole, TaskState
 from runwright.core.workflow import Workflow
@@ -110,10 +110,10 @@ async def create(
     """
     options = structs.replace(options, directory=options.directory or doors.directory)
     graph = build(workflow)
-    redactor = _redactor(doors, workflow, options, source)
     kept = _left_out(graph, options)
     strategy, workers = manner.settle()
     definition = pin(workflow, source)
+    redactor = _redactor(doors, workflow, options, definition)
     now = doors.clock.now()
     run = Run(
         id=doors.new_id(),
@@ -181,7 +181,7 @@ async def resume(
     pinned = await doors.store.definition(run.definition)
     fresh = pin(graph.workflow, source)
     definition = pinned if fresh.digest == pinned.digest else fresh
-    redactor = _redactor(doors, graph.workflow, options, definition.source)
+    redactor = _redactor(doors, graph.workflow, options, definition)
     strategy, workers = manner.settle(run.strategy, run.workers)
     variables = RunVariables(graph.workflow.variables, options.variables)
     variables.restore(await doors.store.variables(run.id), _standing(decided))
@@ -231,12 +231,18 @@ def _resumed(at: datetime, run: Run, continued: Run, decided: Continuation) -> R
     )
 
 
-def _redactor(doors: Doors, workflow: Workflow, options: RunOptions, source: str) -> Redactor:
-    secrets = {name: doors.environ.get(name, "") for name in workflow.secrets}
-    redactor = Redactor(secrets.values())
+def _redactor(doors: Doors, workflow: Workflow, options: RunOptions, definition: Definition) -> Redactor:
+    """Return what masks the run's secrets; refuse to record what holds one."""
+    redactor = Redactor([doors.environ.get(name, "") for name in workflow.secrets])
+    if not redactor:
+        return redactor
     holders = [f"variable {name}" for name, value in options.variables.items() if redactor.finds(value)]
-    if redactor.finds(source):
+    if redactor.finds(definition.source):
         holders.append("the workflow file")
+    elif redactor.finds(definition.content.decode()):
+        holders.append("the workflow")
+    if redactor.finds(" ".join(options.tags)):
+        holders.append("a tag")
     if holders:
         message = f"{' and '.join(holders)}: holds the value of a secret, which would be stored"
         advice = "read it from the environment in the task instead"

@@ -15,14 +15,21 @@ Listener = Callable[[ProgressEvent], None]
 class Progress:
     """Tells one listener what happens in one run, in order, each event before the next thing is done.
 
+    An error of the listener never reaches the work.
+
     Args:
         run_id: Whose events.
         clock: Time of events that have none of their own.
         listener: Called with every event; None makes this object mute.
+
+    Attributes:
+        listens: False if nobody is to be told.
+        error: The first error of the listener.
     """
 
     def __init__(self, run_id: str, clock: Clock, listener: Listener | None) -> None:
         self.listens = listener is not None
+        self.error: Exception | None = None
         self._run_id = run_id
         self._clock = clock
         self._listener = listener
@@ -56,7 +63,14 @@ class Progress:
         )
 
     def retrying(
-        self, at: datetime, task_id: str, name: str, attempt: int, delay: float, failure: Failure
+        self,
+        at: datetime,
+        task_id: str,
+        name: str,
+        attempt: int,
+        delay: float,
+        failure: Failure,
+        role: TaskRole = TaskRole.TASK,
     ) -> None:
         """Tell that an attempt failed and another one follows."""
         self._tell(
@@ -65,6 +79,7 @@ class Progress:
             task_id=task_id,
             task_name=name,
             attempt=attempt,
+            role=role,
             delay=delay,
             error=failure.message,
             state=TaskState.PENDING,
@@ -96,5 +111,10 @@ class Progress:
         )
 
     def _tell(self, kind: ProgressKind, at: datetime, **fields: object) -> None:
-        if self._listener is not None:
-            self._listener(ProgressEvent(kind=kind, run_id=self._run_id, at=at, **fields))  # type: ignore[arg-type]
+        if self._listener is None:
+            return
+        event = ProgressEvent(kind=kind, run_id=self._run_id, at=at, **fields)  # type: ignore[arg-type]
+        try:
+            self._listener(event)
+        except Exception as error:
+            self.error = self.error or error

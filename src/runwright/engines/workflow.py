@@ -1,7 +1,11 @@
 """Runs workflows and resumes them: one session, one driver and one end for each run."""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
+
+from msgspec import structs
 
 from runwright.core.errors import Failure, Problem, UsageError
 from runwright.core.events import RunEnded
@@ -19,6 +23,9 @@ from runwright.engines.leasekeeper import LEASE_SECONDS, LeaseKeeper
 from runwright.engines.prepare import Doors, Manner, Prepared
 from runwright.engines.progress import Listener, Progress
 from runwright.engines.session import RunSession
+
+CALLER_GONE = "the caller cancelled it"
+"""Why a run stops whose `execute` or `resume` is cancelled."""
 
 
 class WorkflowEngine:
@@ -42,7 +49,7 @@ class WorkflowEngine:
         self._doors = doors
         self._manner = Manner(strategy=strategy, workers=workers)
         self._listener = listener
-        self._drivers: set[Driver] = set()
+        self._courses: set[_Course] = set()
         self._stop_reason = ""
 
     async def execute(
@@ -60,9 +67,10 @@ class WorkflowEngine:
             DefinitionError: If the graph has a cycle, the options name a task that is not there, or a variable or
                 the file holds the value of a secret.
             StoreError: If the run can't be recorded.
+            Exception: What the listener raised first, once the run has ended and is recorded.
         """
-        return await self._drive(
-            await prepare.create(self._doors, self._manner, workflow, options, source, path)
+        return await self._to_the_end(
+            prepare.create(self._doors, self._manner, workflow, options, source, path)
         )
 
     async def plan_resume(self, run_id: str, options: RunOptions, current: Workflow | None) -> ResumePlan:
@@ -92,18 +100,22 @@ class WorkflowEngine:
             RunIsActive: If another engine drives it.
             UsageError: If it has succeeded.
         """
+        return await self._to_the_end(self._take_up(run_id, options, current, source))
+
+    async def _take_up(
+        self, run_id: str, options: RunOptions, current: Workflow | None, source: str
+    ) -> Prepared:
         store, doors = self._doors.store, self._doors
         run = await store.find_run(run_id)
         _require_resumable(run)
         lease = await store.take_lease(run.id, doors.owner, LEASE_SECONDS, doors.clock.now())
         try:
-            _require_resumable(await store.find_run(run.id))  # it may have ended before the lease was ours
+            run = _as_found(run, await store.find_run(run.id))
             decided = await prepare.decide(store, run, options, current)
-            prepared = await prepare.resume(doors, self._manner, run, lease, decided, source)
+            return await prepare.resume(doors, self._manner, run, lease, decided, source)
         except BaseException:
             await store.release_lease(lease)
             raise
-        return await self._drive(prepared)
 
     def stop(self, reason: str) -> None:
         """Stop all runs: the first call asks tasks to end, the second ends them at once.
@@ -113,23 +125,28 @@ class WorkflowEngine:
         if self._stop_reason:
             self._doors.skip_grace()
         self._stop_reason = reason
-        for driver in tuple(self._drivers):
-            driver.stop(reason)
+        for course in tuple(self._courses):
+            course.stop(reason)
 
-    async def _drive(self, prepared: Prepared) -> Run:
-        """Drive a run to its end; being cancelled stops it first."""
-        driving = asyncio.ensure_future(self._driven(prepared))
+    async def _to_the_end(self, preparing: Coroutine[Any, Any, Prepared]) -> Run:
+        """Prepare a run and drive it to its end; being cancelled stops it first."""
+        course = _Course(self._stop_reason)
+        self._courses.add(course)
+        driving = asyncio.ensure_future(self._driven(preparing, course))
         try:
             return await asyncio.shield(driving)
         except asyncio.CancelledError:
-            if driving.done():
-                raise
-            await self._stop_and_wait(driving)
+            await self._stop_and_wait(course, driving)
             raise
+        finally:
+            self._courses.discard(course)
 
-    async def _stop_and_wait(self, driving: "asyncio.Future[Run]") -> None:
+    async def _stop_and_wait(self, course: "_Course", driving: "asyncio.Future[Run]") -> None:
+        """Stop one run and wait for its end; who cancels once more has its grace skipped."""
         while not driving.done():
-            self.stop("the caller cancelled it")
+            if course.reason == CALLER_GONE:
+                self._doors.skip_grace()
+            course.stop(CALLER_GONE)
             try:
                 await asyncio.wait([driving])
             except asyncio.CancelledError:
@@ -137,7 +154,24 @@ class WorkflowEngine:
         if not driving.cancelled():
             driving.exception()
 
-    async def _driven(self, prepared: Prepared) -> Run:
+    async def _driven(self, preparing: Coroutine[Any, Any, Prepared], course: "_Course") -> Run:
+        doors = self._doors
+        prepared = await preparing
+        progress = Progress(prepared.run_id, doors.clock, prepared.options.progress or self._listener)
+        try:
+            state, reason = await self._in_session(prepared, course, progress)
+        finally:
+            doors.workspaces.discard(prepared.run_id)
+            await doors.store.release_lease(prepared.lease)
+        run = await doors.store.find_run(prepared.run_id)
+        progress.run_done(state, reason)
+        if progress.error is not None:
+            raise progress.error
+        return run
+
+    async def _in_session(
+        self, prepared: Prepared, course: "_Course", progress: Progress
+    ) -> tuple[RunState, str]:
         doors = self._doors
         session = RunSession(
             prepared.run_id,
@@ -149,22 +183,15 @@ class WorkflowEngine:
         )
         await doors.executor.open_session(session)
         try:
-            state, reason = await self._perform(prepared, session)
+            return await self._perform(prepared, session, course, progress)
         finally:
             await doors.executor.close_session(session.id)
-            doors.workspaces.discard(prepared.run_id)
-            await doors.store.release_lease(prepared.lease)
-        run = await doors.store.find_run(prepared.run_id)
-        self._progress(prepared).run_done(state, reason)
-        return run
 
-    def _progress(self, prepared: Prepared) -> Progress:
-        return Progress(prepared.run_id, self._doors.clock, prepared.options.progress or self._listener)
-
-    async def _perform(self, prepared: Prepared, session: RunSession) -> tuple[RunState, str]:
+    async def _perform(
+        self, prepared: Prepared, session: RunSession, course: "_Course", progress: Progress
+    ) -> tuple[RunState, str]:
         doors = self._doors
         journal = Journal(doors.store, prepared.lease)
-        progress = self._progress(prepared)
         attempts = Attempts(
             prepared.graph.workflow,
             prepared.graph,
@@ -175,9 +202,7 @@ class WorkflowEngine:
             doors.with_env,
         )
         by_row = {row_id: row.attempts for row_id, row in prepared.rows.items()}
-        aftermath = Aftermath(
-            prepared.graph, attempts, session, journal, progress, doors.clock, doors.draw, by_row
-        )
+        aftermath = Aftermath(prepared.graph, attempts, journal, progress, doors.clock, doors.draw, by_row)
         planner = Planner(
             prepared.graph,
             prepared.strategy,
@@ -188,35 +213,19 @@ class WorkflowEngine:
         driver = Driver(
             planner=planner,
             attempts=attempts,
-            session=session,
             journal=journal,
             progress=progress,
             clock=doors.clock,
             draw=doors.draw,
             workers=prepared.workers,
             made=prepared.made,
-            on_failed=lambda n, failure: aftermath.task_failed(n, failure) if aftermath.handles(n) else None,
+            on_failed=aftermath.work_after,
         )
         progress.run_started(len(prepared.graph), prepared.graph.workflow.name)
         keeper = LeaseKeeper(doors.store, prepared.lease, doors.clock, driver.stop, driver.fail)
         async with keeper:
-            await self._run_tasks(prepared, driver, journal)
+            await _run_tasks(prepared, course, driver, journal)
             return await self._finish(prepared, driver, aftermath, journal)
-
-    async def _run_tasks(self, prepared: Prepared, driver: Driver, journal: Journal) -> None:
-        limit = prepared.options.timeout
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(limit, driver.stop, f"{TIMEOUT_REASON}: {limit:g} s") if limit else None
-        journal.on_error = driver.fail
-        self._drivers.add(driver)
-        try:
-            if self._stop_reason:
-                driver.stop(self._stop_reason)
-            await driver.drive()
-        finally:
-            self._drivers.discard(driver)
-            if timer is not None:
-                timer.cancel()
 
     async def _finish(
         self, prepared: Prepared, driver: Driver, aftermath: Aftermath, journal: Journal
@@ -231,6 +240,50 @@ class WorkflowEngine:
             state, reason = RunState.CANCELLED, "some tasks were left out by --only and have not run"
         await journal.append([RunEnded(at=self._doors.clock.now(), state=state, reason=reason)])
         return state, reason
+
+
+class _Course:
+    """One run on its way, from before it is recorded; it can be stopped at any time.
+
+    Attributes:
+        reason: Why it was stopped; empty while it was not.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self._driver: Driver | None = None
+
+    def stop(self, reason: str) -> None:
+        self.reason = reason
+        if self._driver is not None:
+            self._driver.stop(reason)
+
+    def steer(self, driver: Driver) -> None:
+        """Let a driver be stopped from here on, at once if that was asked for already."""
+        self._driver = driver
+        if self.reason:
+            driver.stop(self.reason)
+
+
+async def _run_tasks(prepared: Prepared, course: _Course, driver: Driver, journal: Journal) -> None:
+    limit = prepared.options.timeout
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(limit, driver.stop, f"{TIMEOUT_REASON}: {limit:g} s") if limit else None
+    journal.on_error = driver.fail
+    course.steer(driver)
+    try:
+        await driver.drive()
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _as_found(before: Run, now: Run) -> Run:
+    """Return a run as it is under our lease, which makes what was interrupted look as if it ran."""
+    if now.state is RunState.RUNNING:
+        return structs.replace(now, state=before.state)
+    _require_resumable(now)
+    return now
 
 
 def _require_resumable(run: Run) -> None:
