@@ -235,6 +235,14 @@ def test_select_refuses_what_does_not_exist(name: str) -> None:
         graph.select([name])
 
 
+def test_select_names_the_nearest_key() -> None:
+    graph = graph_of(task("total"), task("sum"))
+
+    with pytest.raises(DefinitionError) as caught:
+        graph.select(["totl"])
+    assert [problem.suggestion for problem in caught.value.problems] == ['did you mean "total"?']
+
+
 def test_the_critical_path_is_the_chain_that_took_longest() -> None:
     graph = graph_of(task("a"), task("b", "a"), task("c", "a"), task("d", "b", "c"))
     seconds = {"a": 1.0, "b": 2.0, "c": 5.0, "d": 1.0}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from runwright.core.errors import DefinitionError, InternalError, Problem
+from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 NO_VALUES: tuple[str, ...] = ()
@@ -119,7 +120,7 @@ class Graph:
         """Return the nodes with these ids or keys.
 
         Raises:
-            DefinitionError: If a name is neither.
+            DefinitionError: If a name is neither; with the nearest key.
         """
         by_id = {text: node for node, text in enumerate(self.ids)}
         by_key = {definition.key: group for group, definition in enumerate(self.groups)}
@@ -128,7 +129,7 @@ class Graph:
             key, values = split_node_id(name)
             group = by_key.get(key)
             if group is None:
-                raise DefinitionError(f'there is no task "{name}" in workflow "{self.workflow.name}"')
+                raise DefinitionError((self._unknown(name, by_key),))
             if not values:
                 found.update(self.nodes(group))
                 continue
@@ -138,6 +139,10 @@ class Graph:
                 raise DefinitionError(f'task "{key}" has no node "{name}"')
             found.add(node)
         return found
+
+    def _unknown(self, name: str, keys: Iterable[str]) -> Problem:
+        message = f'there is no task "{name}" in workflow "{self.workflow.name}"'
+        return Problem(message=message, suggestion=did_you_mean(name, keys))
 
     def handlers(self) -> dict[str, TaskDefinition]:
         """Return the definitions of handlers by key."""
