@@ -6,7 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 with Path("out/stdlib.csv").open(encoding="utf-8") as file:
-    rows = {row["package"]: {key: int(row[key]) for key in row if key != "package"} for row in csv.DictReader(file)}
+    rows = {
+        row["package"]: {key: int(row[key]) for key in row if key != "package"}
+        for row in csv.DictReader(file)
+    }
 
 assert len(rows) == 18, sorted(rows)
 lengths = [row["lines"] for row in rows.values()]
