@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from runwright.core.errors import RemoteError as RemoteError
     from runwright.core.errors import RunIsActive as RunIsActive
     from runwright.core.errors import RunNotFound as RunNotFound
-    from runwright.core.errors import RunTimeout as RunTimeout
     from runwright.core.errors import RunwrightError as RunwrightError
     from runwright.core.errors import StoreCorrupt as StoreCorrupt
     from runwright.core.errors import StoreError as StoreError
     from runwright.core.errors import TaskFailed as TaskFailed
-    from runwright.core.errors import TaskTimeout as TaskTimeout
     from runwright.core.errors import UsageError as UsageError
     from runwright.core.events import ProgressEvent as ProgressEvent
     from runwright.core.events import ProgressKind as ProgressKind
@@ -37,12 +35,16 @@ if TYPE_CHECKING:
     from runwright.core.task import Task as Task
     from runwright.core.workflow import TaskDefinition as TaskDefinition
     from runwright.core.workflow import Workflow as Workflow
+    from runwright.executors.observe import Observe as Observe
+    from runwright.executors.retry import Retry as Retry
+    from runwright.executors.router import Router as Router
     from runwright.ports.executor import Executor as Executor
     from runwright.ports.executor import NoSessions as NoSessions
     from runwright.ports.executor import Session as Session
     from runwright.ports.stores import RunFilter as RunFilter
     from runwright.ports.stores import RunStore as RunStore
     from runwright.wiring import Engine as Engine
+    from runwright.wiring import decode_workflow as decode_workflow
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
 
@@ -60,12 +62,15 @@ _HOMES = {
     "InternalError": "runwright.core.errors",
     "LeaseLost": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
+    "Observe": "runwright.executors.observe",
     "Problem": "runwright.core.errors",
     "ProgressEvent": "runwright.core.events",
     "ProgressKind": "runwright.core.events",
     "RemoteError": "runwright.core.errors",
     "Result": "runwright.core.task",
     "ResumePlan": "runwright.core.options",
+    "Retry": "runwright.executors.retry",
+    "Router": "runwright.executors.router",
     "Run": "runwright.core.run",
     "RunFilter": "runwright.ports.stores",
     "RunIsActive": "runwright.core.errors",
@@ -73,7 +78,6 @@ _HOMES = {
     "RunOptions": "runwright.core.options",
     "RunState": "runwright.core.states",
     "RunStore": "runwright.ports.stores",
-    "RunTimeout": "runwright.core.errors",
     "RunwrightError": "runwright.core.errors",
     "Session": "runwright.ports.executor",
     "StoreCorrupt": "runwright.core.errors",
@@ -84,9 +88,9 @@ _HOMES = {
     "TaskFailed": "runwright.core.errors",
     "TaskRole": "runwright.core.states",
     "TaskState": "runwright.core.states",
-    "TaskTimeout": "runwright.core.errors",
     "UsageError": "runwright.core.errors",
     "Workflow": "runwright.core.workflow",
+    "decode_workflow": "runwright.wiring",
     "load_workflow": "runwright.wiring",
     "open_store": "runwright.wiring",
 }

@@ -5,10 +5,10 @@ inside functions, because the start of a run is measured.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Engine",
     "StateLocation",
+    "decode_workflow",
     "executor_args",
     "executor_stack",
     "find_workflow",
@@ -328,6 +329,24 @@ def load_workflow(path: str | Path) -> "LoadedWorkflow":
         DefinitionError: With every fault of the file.
     """
     return load(Path(path))
+
+
+def decode_workflow(
+    data: Mapping[str, Any], *, default_name: str = "workflow", given: Collection[str] = ()
+) -> Workflow:
+    """Check a workflow given as plain data, in the shape of a file, and return it.
+
+    Args:
+        data: What a file would hold: ``{"tasks": {"hello": {"cmd": "echo hello"}}}``.
+        default_name: Its name, if the data give none.
+        given: Names of variables that will come with the run's options.
+
+    Raises:
+        DefinitionError: With every fault of the data.
+    """
+    from runwright.core.document import decode_workflow as decode
+
+    return decode(data, default_name=default_name, executor_args=executor_args(), given=given)
 
 
 def _strategy(name: Strategy | str) -> Strategy:

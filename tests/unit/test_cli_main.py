@@ -18,7 +18,6 @@ from runwright.core.errors import (
     DefinitionError,
     InternalError,
     Problem,
-    RunTimeout,
     StoreError,
     UsageError,
 )
@@ -122,7 +121,6 @@ def test_options_of_every_command_stand_before_or_after_it(
     ("error", "status", "message"),
     [
         (StoreError("disk full"), 1, "error: disk full"),
-        (RunTimeout("too long"), 124, "error: too long"),
         (DefinitionError("wrong"), 2, "error: wrong"),
         (UsageError("what?"), 2, "error: what?"),
         (PermissionError(13, "Permission denied", "/f\x1b"), 1, "error: Permission denied: /f\\x1b"),

@@ -8,9 +8,7 @@
     │   └── DuplicateExecutor    two executors want one name                   exit 2
     ├── ExecutionError           a task or a run did not succeed               exit 1
     │   ├── TaskFailed           the body of a task failed; carries a Failure
-    │   ├── TaskTimeout          an attempt took longer than its `timeout`
-    │   ├── NoExecutorFound      nobody runs tasks of this route
-    │   └── RunTimeout           a run took longer than its limit              exit 124
+    │   └── NoExecutorFound      nobody runs tasks of this route
     ├── ConflictError            somebody else holds what is asked for         exit 1
     │   ├── RunIsActive          another engine drives this run
     │   └── LeaseLost            this engine's right to the run has passed on
@@ -122,23 +120,10 @@ class TaskFailed(ExecutionError):
         super().__init__(failure.message)
 
 
-class TaskTimeout(TaskFailed):
-    """An attempt took longer than its `timeout`, and its process tree has been ended."""
-
-    code = "E_TIMEOUT"
-
-
 class NoExecutorFound(ExecutionError):
     """Nobody runs tasks of this route; the message names who is known."""
 
     code = "E_NO_EXECUTOR"
-
-
-class RunTimeout(ExecutionError):
-    """A run took longer than its limit."""
-
-    exit_status = 124
-    code = "E_RUN_TIMEOUT"
 
 
 class ConflictError(RunwrightError):

@@ -86,21 +86,22 @@ def read_untouched(path: str, query: Query[T], missing: T) -> T:
             return missing
         immutable = not before[-1]
         try:
-            found = _read_once(path, query, "?immutable=1" if immutable else "?mode=ro")
+            found = _read_once(path, query, missing, "?immutable=1" if immutable else "?mode=ro")
         except apsw.Error:
             if not immutable or _fingerprint(path) == before:
                 raise
             continue
         if not immutable or _fingerprint(path) == before:
             return found
-    return _read_once(path, query, "?mode=ro")
+    return _read_once(path, query, missing, "?mode=ro")
 
 
-def _read_once(path: str, query: Query[T], how: str) -> T:
+def _read_once(path: str, query: Query[T], missing: T, how: str) -> T:
     connection = _open(path, how)
     try:
-        check_version(schema_version(connection), newest_version(), path)
-        return query(connection)
+        version = schema_version(connection)
+        check_version(version, newest_version(), path)
+        return query(connection) if version else missing  # 0: whoever made the file has not come any further yet
     finally:
         connection.close()
 
