@@ -166,7 +166,7 @@ class Driver:
     def _flush(self) -> None:
         if self._out:
             events, self._out = self._out, []
-            self._journal.append(events, lazy=self._is_busy)
+            self._journal.append(events, lazy=True)  # what waits for an end is reserved, and that is not put off
 
     @property
     def _is_busy(self) -> bool:
@@ -344,6 +344,7 @@ class Driver:
         work = self._on_failed(node, failure)
         if work is not None:
             assert self._group is not None
+            self._flush()  # the handler's start comes after what it handles
             self._handling += 1
             self._group.create_task(self._wait_for_handler(work))
 
