@@ -176,7 +176,7 @@ def build(workflow: Workflow) -> Graph:
 def find_circle(workflow: Workflow) -> Problem | None:
     """Return the circle in which tasks of a workflow depend on each other, or None if there is none.
 
-    Names that no ordinary task has are passed over: they are reported elsewhere.
+    Names that no ordinary task has, and tasks that name themselves, are passed over: they are reported elsewhere.
     """
     tasks = [task for task in workflow.tasks.values() if task.type is not TaskType.FORENSIC]
     index = {task.key: number for number, task in enumerate(tasks)}
@@ -192,7 +192,7 @@ def _known_edges(task: TaskDefinition, index: Mapping[str, int]) -> tuple[int, .
     if not task.depends_on:
         return ()
     keys = (name.partition("[")[0] for name in task.depends_on)
-    return tuple(dict.fromkeys(index[key] for key in keys if key in index))
+    return tuple(dict.fromkeys(index[key] for key in keys if key in index and key != task.key))
 
 
 def _group_edges(task: TaskDefinition, index: Mapping[str, int]) -> tuple[int, ...]:
@@ -238,9 +238,11 @@ def _cycle_problem(
     cycle = find_cycle(edges, waiting)
     names = [tasks[number].key for number in cycle]
     path = " -> ".join([*names, names[0]])
+    needed = names[1] if len(names) > 1 else names[0]
+    place = next(n for n, name in enumerate(tasks[cycle[0]].depends_on) if name.partition("[")[0] == needed)
     return Problem(
         message=f"tasks depend on each other in a circle: {path}",
-        path=("tasks", names[0], "depends_on"),
+        path=("tasks", names[0], "depends_on", place),
         suggestion="remove one of these dependencies",
     )
 
