@@ -156,6 +156,18 @@ def test_no_zombies_while_a_command_runs_and_after(folder: Path) -> None:
     asyncio.run(scenario())
 
 
+def settled(folder: Path) -> list[int]:
+    """Return the processes of a command once those that only fork and leave have left."""
+    seen: list[list[int]] = [[]]
+
+    def is_stable() -> bool:
+        seen.append(survivors.alive_in(folder))
+        return len(seen) > 5 and all(other == seen[-1] for other in seen[-5:])
+
+    survivors.wait_until(is_stable)
+    return seen[-1]
+
+
 def test_other_commands_are_not_touched(folder: Path) -> None:
     async def scenario() -> None:
         processes = WardenProcesses()
@@ -164,7 +176,7 @@ def test_other_commands_are_not_touched(folder: Path) -> None:
         stop.mkdir()
         kept = await started(processes, to_command("double fork and setsid", keep, "sleep 3600"))
         stopped = await started(processes, to_command("double fork and setsid", stop, "sleep 3600"))
-        before = survivors.alive_in(keep)
+        before = settled(keep)
         stopped.cancel()
         await asyncio.wait([stopped])
         await processes.run(to_command("empty environment", stop, "exit 0"), lambda *_: None)
