@@ -218,12 +218,11 @@ class Writer:
         jobs = [self._queue.get()]
         if jobs[0].lazy:
             self._haste.acquire(timeout=LINGER_SECONDS)
-        try:
+        self._haste.acquire(blocking=False)  # before the queue is emptied: who is in haste from here on is heard
+        with suppress(Empty):
             while True:
                 jobs.append(self._queue.get_nowait())
-        except Empty:
-            self._haste.acquire(blocking=False)  # who was in haste is served with these
-            return jobs
+        return jobs
 
     def _perform(self, job: Call) -> None:
         """Do one action in its transaction and answer it."""
