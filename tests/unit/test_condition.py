@@ -2,7 +2,7 @@
 
 import pytest
 
-from runwright.core.condition import Status, evaluate, names, parse, uses_status
+from runwright.core.condition import SHOWN_VALUE, Status, evaluate, explain, names, parse, uses_status
 from runwright.core.errors import DefinitionError
 
 VALUES = {
@@ -133,3 +133,24 @@ def test_what_is_no_condition_is_refused_at_its_place(text: str, message: str, o
     (problem,) = caught.value.problems
     assert problem.offset == offset
     assert problem.suggestion
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("count > 11", "count > 11 (10 > 11)"),
+        ("{{.count}} < {{.ratio!raw}}", "count < ratio (10 < 2.50)"),
+        (
+            "not (env == prod or empty == x)",
+            'not (env == prod or empty == x) (not (prod == prod or "" == x))',
+        ),
+        ("build[v=1,os=linux].digest==x", "build[os=linux,v=1].digest==x (abc==x)"),
+        ("missing == 1 and failed()", "missing == 1 and failed()"),
+        ("false", "false"),
+        ("long == x", f'long == x ("{"y" * SHOWN_VALUE}..." == x)'),
+        ("two == x", 'two == x ("a b" == x)'),
+    ],
+)
+def test_a_condition_is_explained_with_its_values(text: str, said: str) -> None:
+    values = {**VALUES, "long": "y" * (SHOWN_VALUE + 1), "two": "a b"}
+    assert explain(parse(text), values.__getitem__) == said

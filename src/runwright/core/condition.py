@@ -24,6 +24,8 @@ from runwright.core.variables import PLACEHOLDER, Lookup, look_up, normal_name
 
 LONGEST = 64 * 1024
 DEEPEST = 100
+SHOWN_VALUE = 40
+"""Longest value, in characters, that `explain` shows whole."""
 
 FUNCTIONS = ("succeeded", "failed", "always")
 _WORDS = {"and": "and", "&&": "and", "or": "or", "||": "or", "not": "not", "!": "not"}
@@ -95,6 +97,7 @@ class Junction(Struct, frozen=True):
 
 
 _Read = Callable[[Operand], str]
+_SIMPLE = re.compile(r"[\w.,:/@%+\-]+")
 Node = Comparison | Call | Negation | Junction
 
 
@@ -364,3 +367,34 @@ def _value(operand: Operand, lookup: Lookup, names: Iterable[str]) -> str:
     if operand.kind != "name":
         return operand.value
     return look_up(operand.value, operand.offset, lookup, names)
+
+
+def explain(condition: Condition, lookup: Lookup) -> str:
+    """Return the text of a condition as people say it, and behind it the same with the values it was asked with.
+
+    For instance ``rows > least (1 > 2)``. A variable that has no value stands under its name there too, since only
+    a part that was not looked at can read one.
+    """
+    said = _with_names(condition, lambda name: name)
+    asked = _with_names(condition, lambda name: _shown(name, lookup))
+    return said if asked == said else f"{said} ({asked})"
+
+
+def _with_names(condition: Condition, show: Callable[[str], str]) -> str:
+    parts, at = list[str](), 0
+    for name, offset in condition.names:
+        found = _TOKEN.match(condition.text, offset)
+        assert found is not None
+        parts += condition.text[at:offset], show(name)
+        at = found.end()
+    return "".join([*parts, condition.text[at:]])
+
+
+def _shown(name: str, lookup: Lookup) -> str:
+    try:
+        value = lookup(name)
+    except KeyError:
+        return name
+    if len(value) > SHOWN_VALUE:
+        return f'"{value[:SHOWN_VALUE]}..."'
+    return value if _SIMPLE.fullmatch(value) else f'"{value}"'

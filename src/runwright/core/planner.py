@@ -166,7 +166,8 @@ class Planner:
             failure = Failure(code="E_CONDITION", message=f"condition `{text}`: {error}")
             return Settle(node, TaskState.FAILED, failure.message, failure)
         if not holds:
-            return Settle(node, TaskState.SKIPPED, f"its condition is false: {text}")
+            why = condition.explain(self._conditions[group], seen)
+            return Settle(node, TaskState.SKIPPED, f"its condition is false: {why}")
         return Start(node)
 
     def _blocker(self, group: int) -> int | None:

@@ -137,7 +137,11 @@ class Aftermath:
         except DefinitionError as error:
             failure = Failure(code="E_CONDITION", message=f"condition `{definition.condition}`: {error}")
             return Outcome(state=TaskState.FAILED, failure=failure)
-        return None if holds else Outcome(state=TaskState.SKIPPED)
+        if holds:
+            return None
+        return Outcome(
+            state=TaskState.SKIPPED, reason=f"its condition is false: {condition.explain(parsed, seen)}"
+        )
 
     async def _begin(self, row_id: str, definition: TaskDefinition, role: TaskRole) -> int:
         """Record that an attempt begins, and wait until that is durable."""
@@ -163,7 +167,7 @@ class Aftermath:
             task_id=row_id,
             attempt=attempt,
             state=outcome.state,
-            reason=outcome.failure.message if outcome.failure is not None else "",
+            reason=outcome.failure.message if outcome.failure is not None else outcome.reason,
             failure=outcome.failure,
             value=outcome.value,
             variables=outcome.variables,

@@ -22,9 +22,10 @@ from runwright.ports.executor import Executor
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `variables` are under their full names."""
+    """How an attempt ended. `variables` are under their full names; `reason` says why there was none."""
 
     state: TaskState
+    reason: str = ""
     failure: Failure | None = None
     value: Any = None
     variables: Mapping[str, str] = field(default_factory=dict)
