@@ -101,7 +101,9 @@ def _read_once(path: str, query: Query[T], missing: T, how: str) -> T:
     try:
         version = schema_version(connection)
         check_version(version, newest_version(), path)
-        return query(connection) if version else missing  # 0: whoever made the file has not come any further yet
+        if not version:  # whoever makes the file has not come any further yet
+            return missing
+        return query(connection)
     finally:
         connection.close()
 
