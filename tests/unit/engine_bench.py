@@ -123,7 +123,8 @@ class HeldStore(MemoryStore):
         held, self.held = self.held, []
         for _, gate, done in held:
             done.cancel()
-            gate.set_exception(error)
+            if not gate.done():
+                gate.set_exception(error)
 
     async def renew_lease(self, lease: Lease, lease_seconds: float, now: Any) -> Lease:
         self.renewed += 1
