@@ -17,7 +17,7 @@ LINE = re.compile(r"^import time:\s+\d+ \|\s+\d+ \| +(\S+)$", re.MULTILINE)
 FRONT = ["re"]
 """The command's own file, as some installers write it, takes this one."""
 
-RUN = ["argparse", "asyncio", "apsw", "bisect", "blake3", "msgspec", "queue", "rtoml", "shutil"]
+RUN = ["argparse", "asyncio", "apsw", "bisect", "blake3", "gc", "msgspec", "queue", "rtoml", "shutil"]
 HEAVY = {
     "dataclasses",
     "email",

@@ -1,5 +1,6 @@
 """From options to the end of a run in this process: store, engine, signals, progress, summary, exit status."""
 
+import gc
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -55,6 +56,9 @@ class Relay:
 
 async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitable[Run]]) -> int:
     """Run `work` on an engine, show its progress, and return the exit status."""
+    if not gc.isenabled():
+        gc.freeze()  # what has been imported stays
+        gc.enable()
     location = wiring.state_location(args.store)
     store = wiring.open_store(location, read_only=False)
     try:

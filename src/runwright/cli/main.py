@@ -4,6 +4,7 @@
 when that command runs.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -41,8 +42,47 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
 
 USAGE = "runwright [-C DIR] [--store URL] [--no-color] [--verbose] COMMAND ..."
 
+STARTERS = {"run", "resume"}
+ASKING = {"-n", "--dry-run", "-h", "--help"}
+
 VALUED_OPTIONS = {"-C": "directory", "--directory": "directory", "--store": "store"}
 FLAG_OPTIONS = {"--no-color": "no_color", "--no-colour": "no_color", "--verbose": "verbose", "-v": "verbose"}
+
+
+def command() -> int:
+    """Be the `runwright` command: run the command line of this process, and end it."""
+    if starts_tasks(sys.argv[1:]):
+        import gc  # noqa: PLC0415 - as the next
+
+        from runwright.wiring.early import drop_early, start_early  # noqa: PLC0415 - only for commands that need it
+
+        start_early()
+        gc.disable()  # importing makes no garbage; `drive` enables it
+        status = main()
+        drop_early()
+    else:
+        status = main()
+    leave(status)
+    return status
+
+
+def starts_tasks(argv: "Sequence[str]") -> bool:
+    """Return whether that command line is likely to start tasks."""
+    _, rest, problem = split_globals(argv)
+    return bool(not problem and rest and rest[0] in STARTERS and ASKING.isdisjoint(rest))
+
+
+def leave(status: int) -> None:
+    """End the process without taking the interpreter apart; return if somebody may wait for that."""
+    threading = sys.modules.get("threading")
+    if "atexit" in sys.modules or (threading is not None and threading.active_count() > 1):
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
+    os._exit(status)
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
@@ -60,7 +100,10 @@ def main(argv: "Sequence[str] | None" = None) -> int:
         return show(help_text())
     if not problem and rest[0] in {"-V", "--version"}:
         return show(version_text())
-    from runwright.cli.dispatch import dispatch  # noqa: PLC0415 - nothing of it is needed above
+    from runwright.cli.startup import lighten  # noqa: PLC0415 - nothing of it is needed above
+
+    lighten()
+    from runwright.cli.dispatch import dispatch  # noqa: PLC0415 - imports what has just been lightened
 
     return dispatch(given, rest, problem)
 

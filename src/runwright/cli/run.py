@@ -7,9 +7,9 @@ The first Ctrl-C stops the run and lets tasks end within their grace, a second o
 import argparse
 import os
 
-from runwright import wiring
 from runwright.cli import schedule, values
 from runwright.cli.parser import Arguments
+from runwright.cli.running import run_workflow
 from runwright.core.options import FailurePolicy, RunOptions
 
 
@@ -47,12 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: Arguments) -> int:
     """Run a workflow to its end, or show what would run."""
     schedule.check_display(args)
-    options = options_of(args)
-    if not args.dry_run:
-        wiring.start_early()
-    from runwright.cli.running import run_workflow  # noqa: PLC0415 - imports the rest while the warden comes up
-
-    return run_workflow(args, options)
+    return run_workflow(args, options_of(args))
 
 
 def options_of(args: Arguments) -> RunOptions:

@@ -1,7 +1,6 @@
-"""Where ports meet adapters: the only module that names both.
+"""The engine of the library, with everything it needs put together.
 
-The command line and `runwright.Engine` get everything they use from here. Imports that a path does not need stay
-inside functions, because the start of a run is measured.
+Imports that a path does not need stay inside functions, because the start of a run is measured.
 """
 
 import os
@@ -20,10 +19,10 @@ from runwright.core.workflow import Workflow
 from runwright.ports.executor import Executor
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs, Processes
+from runwright.wiring.early import take_early
 
 if TYPE_CHECKING:
     from runwright.adapters.toml import LoadedWorkflow
-    from runwright.adapters.warden_start import WardenHandle
     from runwright.engines.progress import Listener
     from runwright.engines.workflow import WorkflowEngine
 
@@ -41,7 +40,6 @@ __all__ = [
     "make_engine",
     "open_logs",
     "open_store",
-    "start_early",
     "state_location",
 ]
 
@@ -130,15 +128,6 @@ def open_logs(location: StateLocation) -> Logs:
 
 # -- running ---------------------------------------------------------------------------------------------------
 
-_early_warden: "list[WardenHandle]" = []
-
-
-def start_early() -> None:
-    """Start what takes a moment to come up, before anything else is imported."""
-    from runwright.adapters.warden_start import start_warden
-
-    _early_warden.append(start_warden())
-
 
 class Engine:
     """Executes and resumes workflows, and keeps what happened.
@@ -178,7 +167,7 @@ class Engine:
         self._workers = None if workers is None else _at_least_one(workers)
         self._listener = listener
         self._logs = logs or open_logs(self._location)
-        self._processes = WardenProcesses(_early_warden.pop() if _early_warden else None)
+        self._processes = WardenProcesses(take_early())
         self._workspaces = DirectoryWorkspaces(self._location.work_dir)
         self._engines: set[WorkflowEngine] = set()
         self._stop_reason = ""

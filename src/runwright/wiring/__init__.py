@@ -1,0 +1,48 @@
+"""Where ports meet adapters: the only package that names both.
+
+The command line and `runwright.Engine` get everything they use from here. The names come from their modules when
+they are first used, so that what must be quick can be reached without the rest.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runwright.wiring.engine import Engine as Engine
+    from runwright.wiring.engine import StateLocation as StateLocation
+    from runwright.wiring.engine import decode_workflow as decode_workflow
+    from runwright.wiring.engine import executor_args as executor_args
+    from runwright.wiring.engine import executor_stack as executor_stack
+    from runwright.wiring.engine import find_workflow as find_workflow
+    from runwright.wiring.engine import list_workflows as list_workflows
+    from runwright.wiring.engine import load as load
+    from runwright.wiring.engine import load_workflow as load_workflow
+    from runwright.wiring.engine import make_engine as make_engine
+    from runwright.wiring.engine import open_logs as open_logs
+    from runwright.wiring.engine import open_store as open_store
+    from runwright.wiring.engine import state_location as state_location
+
+__all__ = [
+    "Engine",
+    "StateLocation",
+    "decode_workflow",
+    "executor_args",
+    "executor_stack",
+    "find_workflow",
+    "list_workflows",
+    "load",
+    "load_workflow",
+    "make_engine",
+    "open_logs",
+    "open_store",
+    "state_location",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Take a name from its module on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from runwright.wiring import engine
+
+    value: object = getattr(engine, name)
+    globals()[name] = value
+    return value
