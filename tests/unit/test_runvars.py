@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from runwright.core.errors import TaskFailed
+from runwright.core.errors import DefinitionError, TaskFailed
 from runwright.core.run import Variable
 from runwright.core.runvars import MAX_EXPORTED, VALUE_BYTES, RunVariables, named_values, value_text
+from runwright.core.variables import fill
 from runwright.core.workflow import TaskDefinition
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,3 +113,24 @@ def test_names_of_what_a_node_sets(
     definition: TaskDefinition, register: str, value: Any, named: dict[str, str]
 ) -> None:
     assert named_values("a", definition, register, value, {"N": "1"}) == named
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("a.count", 'did you mean "a.counts"?'),
+        ("a.size", '"a" wrote a.counts, a.value'),
+        ("c[os=b.c].size", '"c[os=b.c]" wrote c[os=b.c].digest'),
+        ("b.size", 'append size=... to "$RUNWRIGHT_OUTPUT" in task "b", or give it with --var b.size=...'),
+        ("plain", "give it with --var plain=..., or register it in a task before"),
+        ("many.x", '"many" wrote ' + ", ".join(f"many.v{n:03}" for n in range(8)) + " and 12 more"),
+    ],
+)
+def test_a_name_without_a_value_is_told_what_there_is(name: str, advice: str) -> None:
+    variables = RunVariables({"env": "prod"}, {})
+    variables.set("a", {"a.counts": "1", "a.value": "2"})
+    variables.set("c[os=b.c]", {"c[os=b.c].digest": "3"})
+    variables.set("many", {f"many.v{n:03}": "" for n in range(20)})
+    with pytest.raises(DefinitionError) as caught:
+        fill(f"x {{{{.{name}}}}}", variables.seen_by("z", {"os": "mac"}))
+    assert caught.value.with_advice == f'undefined variable "{name}"; {advice}'

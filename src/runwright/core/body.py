@@ -103,4 +103,4 @@ def _guarded(make: Callable[[], _Filled]) -> _Filled:
     try:
         return make()
     except DefinitionError as error:
-        raise TaskFailed(Failure(code="E_TEMPLATE", message=str(error))) from error
+        raise TaskFailed(Failure(code="E_TEMPLATE", message=error.with_advice)) from error

@@ -12,7 +12,7 @@ from runwright.core.errors import DefinitionError, Problem
 from runwright.core.node_names import example_node, node_fault
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
-from runwright.core.variables import Reference, compile_shell, is_plain, references
+from runwright.core.variables import Reference, compile_shell, is_plain, references, split_owner
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 TOLD_HANDLERS = frozenset({"failed_task", "error_message", "exit_code"})
@@ -251,7 +251,7 @@ class _Names:
                 f'task "{key}" has a matrix and registers "{name}" once for each node',
                 f"write {{{{.{node}.{name}}}}}",
             )
-        owner, dot, rest = _split(name)
+        owner, dot, rest = split_owner(name)
         if dot and owner.partition("[")[0] in self.tasks:
             return self._of_node(task, owner, rest, path, offset)
         if any(pattern.fullmatch(name) for pattern in self.patterns):
@@ -301,14 +301,6 @@ def _cut(text: str, places: list[Reference]) -> str:
     for place in reversed(places):
         text = text[: place.start] + "x" + text[place.end :]
     return text
-
-
-def _split(name: str) -> tuple[str, str, str]:
-    """Split ``task[k=v.w].x`` at the dot after the brackets."""
-    close = name.find("]")
-    if "[" in name.partition(".")[0] and close >= 0:
-        return name[: close + 1], name[close + 1 : close + 2], name[close + 2 :]
-    return name.partition(".")
 
 
 def _texts(key: str, task: TaskDefinition) -> Iterator[tuple[Path, str, bool]]:

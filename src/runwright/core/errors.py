@@ -91,6 +91,12 @@ class DefinitionError(RunwrightError):
         self.problems = tuple(problems)
         super().__init__("; ".join(problem.message for problem in self.problems))
 
+    @property
+    def with_advice(self) -> str:
+        """The message of each problem followed by its suggestion, in one line, for where no place can be shown."""
+        parts = [part for problem in self.problems for part in (problem.message, problem.suggestion) if part]
+        return "; ".join(parts)
+
 
 class UsageError(DefinitionError):
     """A command line or an argument of a call is wrong."""

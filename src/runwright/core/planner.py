@@ -163,7 +163,7 @@ class Planner:
         try:
             holds = condition.evaluate(self._conditions[group], seen, condition.Status(failed=failed))
         except DefinitionError as error:
-            failure = Failure(code="E_CONDITION", message=f"condition `{text}`: {error}")
+            failure = Failure(code="E_CONDITION", message=f"condition `{text}`: {error.with_advice}")
             return Settle(node, TaskState.FAILED, failure.message, failure)
         if not holds:
             why = condition.explain(self._conditions[group], seen)

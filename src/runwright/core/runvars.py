@@ -1,6 +1,6 @@
 """The variables of a run: who owns them, who sees them, and which a task sets."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -35,6 +35,10 @@ class Scope:
             return self._own[name]
         of_node = f"{self._node_id}.{name}"
         return self._values[of_node if of_node in self._values else name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names that the node sees."""
+        return iter((*self._own, *self._values))
 
 
 class RunVariables:

@@ -15,7 +15,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from runwright.core.errors import DefinitionError, Problem
-from runwright.core.suggest import did_you_mean
+from runwright.core.suggest import closest, did_you_mean
 
 NAME = r"[A-Za-z0-9_.+\-\[\]=,]+"
 PLACEHOLDER = rf"\{{\{{!*\.{NAME}(?:!raw)?\}}\}}"
@@ -24,7 +24,13 @@ _PLACEHOLDER = re.compile(rf"\{{\{{(!*)\.({NAME})(!raw)?\}}\}}")
 _NOTHING_OPENS = re.compile(r"[^'\"\\`$#<(\n]*")
 
 Lookup = Callable[[str], str]
-"""Where values come from; raises KeyError for a name that has none, as ``{...}.__getitem__`` does."""
+"""Where values come from; raises KeyError for a name that has none, as ``{...}.__getitem__`` does.
+
+One that can be iterated over tells the names there are, to suggest one instead of a name that has no value.
+"""
+
+MOST_WRITTEN = 8
+"""So many names of what a task did write are told to whoever reads one that it did not."""
 
 
 class Reference(Struct, frozen=True, gc=False):
@@ -112,16 +118,38 @@ def look_up(name: str, offset: int, lookup: Lookup, names: Iterable[str] = ()) -
     """Return the value of a variable that is read at an offset of some text.
 
     Raises:
-        DefinitionError: If there is none; suggests the nearest of `names`.
+        DefinitionError: If there is none; suggests the nearest of `names`, or of those that `lookup` tells.
     """
     try:
         return lookup(name)
     except KeyError:
-        suggestion = (
-            did_you_mean(name, names) or f"give it with --var {name}=..., or register it in a task before"
-        )
-        problem = Problem(message=f'undefined variable "{name}"', offset=offset, suggestion=suggestion)
-        raise DefinitionError([problem]) from None
+        there = list(names or (lookup if isinstance(lookup, Iterable) else ()))
+        message, suggestion = f'undefined variable "{name}"', _instead(name, there)
+        raise DefinitionError([Problem(message=message, offset=offset, suggestion=suggestion)]) from None
+
+
+def _instead(name: str, names: list[str]) -> str:
+    """Return what to do about a name that has no value."""
+    owner, dot, rest = split_owner(name)
+    written = [other for other in names if dot and split_owner(other)[0] == owner != other]
+    if near := closest(rest, [split_owner(other)[2] for other in written]):
+        return f'did you mean "{owner}.{near}"?'
+    if written:
+        more = f" and {len(written) - MOST_WRITTEN} more" if len(written) > MOST_WRITTEN else ""
+        return f'"{owner}" wrote {", ".join(written[:MOST_WRITTEN])}{more}'
+    if near := did_you_mean(name, names):
+        return near
+    if dot:
+        return f'append {rest}=... to "$RUNWRIGHT_OUTPUT" in task "{owner}", or give it with --var {name}=...'
+    return f"give it with --var {name}=..., or register it in a task before"
+
+
+def split_owner(name: str) -> tuple[str, str, str]:
+    """Split ``task[k=v.w].x`` at the dot after the brackets, and any other name at its first dot."""
+    close = name.find("]")
+    if "[" in name.partition(".")[0] and close >= 0:
+        return name[: close + 1], name[close + 1 : close + 2], name[close + 2 :]
+    return name.partition(".")
 
 
 def _is_utf8(value: str) -> bool:

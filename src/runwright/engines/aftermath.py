@@ -135,7 +135,9 @@ class Aftermath:
         try:
             holds = condition.evaluate(parsed, seen, condition.Status(failed=True))
         except DefinitionError as error:
-            failure = Failure(code="E_CONDITION", message=f"condition `{definition.condition}`: {error}")
+            failure = Failure(
+                code="E_CONDITION", message=f"condition `{definition.condition}`: {error.with_advice}"
+            )
             return Outcome(state=TaskState.FAILED, failure=failure)
         if holds:
             return None
