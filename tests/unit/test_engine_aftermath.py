@@ -397,3 +397,11 @@ def test_handlers_have_their_events() -> None:
     assert seen.position(TaskEnded, "a") < seen.position(TaskStarted, "h@a") < seen.position(TaskEnded, "h@a")
     roles = {event.task_id: event.role for event in bench.events if event.task_id}
     assert roles == {"a": TaskRole.TASK, "h@a": TaskRole.HANDLER}
+
+
+def test_what_has_been_cleaned_up_is_not_cleaned_up_again() -> None:
+    bench = Bench({"b": [fails(), Script()]})
+    first = bench.execute(flow({"a": {"cleanup": ("undo",)}, "b": "a"}))
+    again = bench.resume(first, only=("b",))
+    assert again.state is RunState.SUCCEEDED
+    assert bench.commands() == ["a", "b", "undo", "b"]

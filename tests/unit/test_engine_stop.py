@@ -327,3 +327,21 @@ def test_a_store_that_fails_while_tasks_are_being_stopped_comes_out() -> None:
 
     bench.run(scenario())
     assert "h" not in bench.commands()
+
+
+def test_a_store_that_fails_while_a_retry_waits_ends_the_wait() -> None:
+    bench = Bench({"a": fails()})
+
+    async def scenario() -> None:
+        workflow = flow({"a": {"retries": 1, "retry_delay": 5000.0}})
+        running = asyncio.ensure_future(bench.engine().execute(workflow, RunOptions()))
+        await bench.processes.wait_running("a")
+        bench.store.holding = True
+        await asyncio.sleep(5)
+        bench.store.refuse(StoreError("disk full"))
+        with pytest.raises(StoreError):
+            await running
+
+    bench.run(scenario())
+    assert bench.clock.monotonic() < 10
+    assert bench.commands() == ["a"]
