@@ -1,6 +1,8 @@
 """Functions as tasks, with processes that are played."""
 
 import asyncio
+import json
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from runwright.core.errors import TaskFailed
 from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, Task, TaskId
+from runwright.executors import python_child
 from runwright.executors.python import TRACEBACK_BYTES, Python
 from runwright.ports.system import Command, Exit
 from runwright.testing import FakeProcesses, LocalSession, Script
@@ -175,6 +178,7 @@ def test_an_answer_of_an_earlier_attempt_is_not_taken(bench: Bench) -> None:
         (b"NaN", "its value is not plain data"),
         (b'"\\ud800"', "its value is not plain data"),
         (b'"\xff"', "its value is not plain data"),
+        (b"!Object of type set is none", "its value is not plain data: Object of type set is none"),
         (b'"' + b"x" * VALUE_BYTES + b'"', f"its value is {VALUE_BYTES + 2} bytes as JSON"),
     ],
 )
@@ -219,6 +223,7 @@ def test_an_exception_is_a_failure_with_its_traceback(tmp_path: Path, function: 
     assert failure.code == "E_EXCEPTION"
     assert failure.message == "ValueError: too bad, *** \\ud800"
     assert failure.stderr_tail.startswith("Traceback")
+    assert failure.stderr_tail.count('File "') == 1, "the user's own frame alone"
     assert "secret-word" not in failure.stderr_tail
     assert failure.stderr_tail in bench.session.log(TaskId("t")).read("stderr").decode()
 
@@ -420,5 +425,42 @@ def test_the_script_of_a_child(tmp_path: Path) -> None:
     assert child(tmp_path, f"{name}:plain", a=[1]) == b'{"a": [1]}'
     assert child(tmp_path, f"{name}.soon", a="ü") == b'{"a": "\\u00fc"}'
     assert child(tmp_path, f"{name}:Tools.add", a=1, b=2) == b"3"
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        child(tmp_path, f"{name}:Tools.add", a=1e308, b=float("1e308"))
+    refused = child(tmp_path, f"{name}:Tools.add", a=1e308, b=float("1e308"))
+    assert refused.startswith(b"!")
+    assert b"not JSON compliant" in refused
+
+
+def interpreted(bench: Bench, function: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Call a function as the executor's process does, with a real interpreter."""
+    call, answer = bench.session.source / "call", bench.session.source / "answer"
+    call.write_text(json.dumps({"function": f"{bench.module}:{function}", "kwargs": {}}))
+    argv = [sys.executable, python_child.__file__, str(call), str(answer), str(bench.session.source)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False), answer
+
+
+@pytest.mark.parametrize(
+    ("function", "frames", "last"),
+    [
+        ("stop", 1, "StopIteration"),
+        ("cancel_own", 1, "CancelledError"),
+        ("nobody", 0, "has no attribute 'nobody'"),
+    ],
+)
+def test_a_process_shows_the_user_s_own_frames_alone(
+    bench: Bench, function: str, frames: int, last: str
+) -> None:
+    ended, answer = interpreted(bench, function)
+    assert ended.returncode == 1
+    assert last in ended.stderr.strip().splitlines()[-1]
+    assert ended.stderr.count(str(bench.file)) == frames
+    assert not [line for line in ended.stderr.splitlines() if "python_child" in line or "runners.py" in line]
+    assert not answer.exists()
+
+
+def test_a_process_says_why_its_value_is_none(bench: Bench) -> None:
+    bench.file.write_text("def some(): return {1}\ndef one(): return 1\n")
+    ended, answer = interpreted(bench, "some")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert answer.read_bytes() == b"!Object of type set is not JSON serializable"
+    _, answer = interpreted(bench, "one")
+    assert answer.read_bytes() == b"1"

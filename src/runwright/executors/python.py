@@ -18,6 +18,7 @@ from runwright.core.errors import Failure, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, SessionId, Task
 from runwright.executors.output_file import discard, take_variables
+from runwright.executors.python_child import REFUSED, own_frames
 from runwright.ports.executor import Session, Stream
 from runwright.ports.system import Command, Exit, Processes
 
@@ -225,10 +226,17 @@ def _answer(path: Path) -> Any:
             f"its value is {size} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
         )
         raise TaskFailed(Failure(code="E_VALUE", message=message))
+    answer = path.read_bytes()
+    if answer.startswith(REFUSED):
+        raise _not_plain(answer.removeprefix(REFUSED).decode("utf-8", "replace"))
     try:
-        return msgspec.json.decode(path.read_bytes())
+        return msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {error}")) from None
+        raise _not_plain(error) from None
+
+
+def _not_plain(why: object) -> TaskFailed:
+    return TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {why}"))
 
 
 def _ended(exit_: Exit, tail: str) -> TaskFailed:
@@ -316,7 +324,7 @@ def _failed(session: Session, task: Task, error: BaseException) -> TaskFailed:
 def _log_traceback(session: Session, task: Task, error: BaseException) -> bytes:
     from traceback import format_exception  # noqa: PLC0415 - only failures need it
 
-    data = _printable("".join(format_exception(error))).encode()
+    data = _printable("".join(format_exception(type(error), error, own_frames(error.__traceback__)))).encode()
     with suppress(OSError):
         session.log(task.id).write("stderr", data)
     return data

@@ -7,7 +7,14 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+REFUSED = b"!"
+"""What an answer begins with that is no value but the reason why the value is none; JSON never does."""
+
+_HOME = str(Path(__file__).parent)
+_BETWEEN = ("asyncio", "importlib")
 
 
 def main(call_file: str, answer_file: str, path: str) -> None:
@@ -19,7 +26,30 @@ def main(call_file: str, answer_file: str, path: str) -> None:
         import asyncio  # noqa: PLC0415 - it would take longer than most functions
 
         value = asyncio.run(value)
-    Path(answer_file).write_text(json.dumps(value, allow_nan=False), "utf-8")
+    try:
+        answer = json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        answer = REFUSED + str(error).encode("utf-8", "replace")
+    Path(answer_file).write_bytes(answer)
+
+
+def own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback from where the user's code begins: without what called it, here or in the engine."""
+    while trace is not None and _is_ours(trace):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    module = str(trace.tb_frame.f_globals.get("__name__", ""))
+    file = trace.tb_frame.f_code.co_filename
+    return module.partition(".")[0] in _BETWEEN or file.rpartition("/")[0] == _HOME
+
+
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that nobody has caught, as the interpreter does, with the user's own frames alone."""
+    own = own_frames(trace)
+    sys.__excepthook__(kind, error.with_traceback(own), own)
 
 
 def _find(name: str) -> Any:
@@ -33,4 +63,5 @@ def _find(name: str) -> Any:
 
 
 if __name__ == "__main__":
+    sys.excepthook = show
     main(*sys.argv[1:])
