@@ -1,12 +1,12 @@
 """The logs of all attempts, as files that `cat` can show while they are written."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from runwright.adapters.logfiles import LEAST_CUT, Index, marker, read_log, segments, to_record
+from runwright.adapters.names import safe_name
 from runwright.core.errors import StoreError
 from runwright.ports.executor import Stream
 from runwright.ports.system import LogChunk
@@ -15,9 +15,7 @@ SEGMENTS = 4
 """Parts of the tail; one more is kept on disk, so the limit is exceeded by an eighth at most while a task runs."""
 
 LEAST_SEGMENT = 4096
-LONGEST_NAME = 200
 COPY_BYTES = 1 << 20
-PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.=,@-")
 
 
 class FileLogs:
@@ -121,7 +119,9 @@ class FileLog:
         self._join_index(folder, start)
         done = folder.with_suffix(".old")
         folder.rename(done)
-        shutil.rmtree(done)
+        from shutil import rmtree  # noqa: PLC0415 - only for logs that were cut; it takes 2 ms to load
+
+        rmtree(done)
         self._tail.clear()
 
     def _missing(self) -> int:
@@ -188,23 +188,6 @@ class _Part:
         os.close(self.fd)
         if self.index_fd >= 0:
             os.close(self.index_fd)
-
-
-def safe_name(text: str) -> str:
-    """Return a file name for any text; different texts get different names.
-
-    All but letters, digits and ``_.=,@-`` is percent-encoded; a name of more than 200 characters ends in a digest.
-    """
-    encoded = "".join(
-        chr(byte) if byte in PLAIN else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass")
-    )
-    if encoded.strip(".") == "":
-        return encoded.replace(".", "%2E") or "%"
-    if len(encoded) <= LONGEST_NAME:
-        return encoded
-    from blake3 import blake3  # noqa: PLC0415 - hardly ever needed
-
-    return f"{encoded[:150]}%-{blake3(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 @contextmanager

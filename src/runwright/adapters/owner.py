@@ -29,7 +29,7 @@ def is_alive(owner: Owner) -> bool | None:
 def boot_id() -> str:
     """Return what changes whenever the machine starts; empty where the system has no such thing."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     except OSError:
         return ""
 

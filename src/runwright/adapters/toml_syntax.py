@@ -6,14 +6,15 @@ from typing import Any
 import rtoml
 
 from runwright.core.errors import Problem
+from runwright.core.pattern import pattern
 
 MOST_ERRORS = 20
 MOST_TEXT = 256 * 1024
 """Characters; in longer files only the first error is looked for, as each further one costs a reading."""
 
-_AT = re.compile(r"(?s)(.*) at line (\d+) column (\d+)\Z")
-_TABLE = re.compile(r"\s*\[\[?\s*[A-Za-z_][\w.\- \"']*\]\]?\s*(?:#.*)?\Z", re.ASCII)
-_PAIR = re.compile(r"\s*[\w.\-]+\s*=", re.ASCII)
+_AT = pattern(r"(?s)(.*) at line (\d+) column (\d+)\Z")
+_TABLE = pattern(r"\s*\[\[?\s*[A-Za-z_][\w.\- \"']*\]\]?\s*(?:#.*)?\Z", re.ASCII)
+_PAIR = pattern(r"\s*[\w.\-]+\s*=", re.ASCII)
 _ADVICE = (
     ("string values must be quoted", 'put the text in quotes: "..."'),
     ("invalid basic string", 'close the string with "; text of several lines stands in """..."""'),
@@ -160,8 +161,8 @@ def _brackets(text: str, open_brackets: list[str], quote: str) -> str:
             open_brackets.pop()
 
 
-_SIGN = re.compile(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*(?:\"|\Z)|'[^']*(?:'|\Z)|[\[\]{}#]")
+_SIGN = pattern(r"\"\"\"|'''|\"(?:\\.|[^\"\\])*(?:\"|\Z)|'[^']*(?:'|\Z)|[\[\]{}#]")
 _END_OF_STRING = {
-    '"""': re.compile(r'(?:\\.|[^\\])*?"""+|(?:\\.|[^\\])*?"""'),
-    "'''": re.compile(r".*?'''+"),
+    '"""': pattern(r'(?:\\.|[^\\])*?"""+|(?:\\.|[^\\])*?"""'),
+    "'''": pattern(r".*?'''+"),
 }

@@ -2,14 +2,11 @@
 
 import fcntl
 import os
-import shutil
 from pathlib import Path
-from urllib.parse import quote
 
-from blake3 import blake3
+from runwright.adapters.names import safe_name
 
-LONGEST_NAME = 120
-"""Longest readable directory name, in bytes; longer task ids are cut and told apart by digest."""
+LOCK = ".lock"
 
 
 class DirectoryWorkspaces:
@@ -38,7 +35,7 @@ class DirectoryWorkspaces:
         """Remove everything of a run; does nothing if there is nothing."""
         lock = self._locks.pop(run_id, None)
         if lock is not None:
-            shutil.rmtree(self._root / run_id, ignore_errors=True)
+            _remove(self._root / run_id)
             os.close(lock)
 
     def sweep(self) -> None:
@@ -53,31 +50,39 @@ class DirectoryWorkspaces:
         path = self._root / run_id
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         return lock
 
 
 def _remove_if_abandoned(path: Path) -> None:
     try:
-        lock = os.open(path / ".lock", os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
     except OSError:
         pass  # its engine lives
     finally:
         os.close(lock)
 
 
+def _remove(folder: Path) -> None:
+    """Remove a directory with all that is in it; what can't be removed stays."""
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - mostly empty directories and the lock
+            path = folder / name
+            (path.unlink if name == LOCK else path.rmdir)()
+        folder.rmdir()
+    except OSError:
+        from shutil import rmtree  # noqa: PLC0415 - it takes 2 ms to load
+
+        rmtree(folder, ignore_errors=True)
+
+
 def directory_name(task_id: str) -> str:
     """Return a file name for a task id; different ids have different names, and none climbs out."""
-    name = quote(task_id, safe="[]=,@ ")
-    name = name.replace(".", "%2E") if name.strip(".") == "" else name
-    if name == ".lock":
-        name = "%2Elock"
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}~{blake3(task_id.encode()).hexdigest(16)}"
-    return name
+    name = safe_name(task_id)
+    return "%2Elock" if name == LOCK else name

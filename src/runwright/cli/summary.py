@@ -26,7 +26,9 @@ async def conclude(args: Arguments, store: RunStore, ended: Ended) -> None:
         args.out.json(summary_record(run, failed, ended.status))
         return
     out = args.err if args.quiet else args.out
-    out.lines(summary_lines(ended, failed, await short_id(store, run.id), out))
+    named = failed or run.state in RESUMABLE_RUN_STATES  # the lines name the run only then
+    short = await short_id(store, run.id) if named else run.id
+    out.lines(summary_lines(ended, failed, short, out))
 
 
 async def failures(store: RunStore, run: Run) -> list[TaskRow]:

@@ -1,9 +1,9 @@
 """Advice about a workflow that is right: what is allowed and probably not meant."""
 
-import re
 from collections.abc import Iterator
 
 from runwright.core.errors import Problem
+from runwright.core.pattern import pattern
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 MANY_RETRIES = 10
@@ -11,7 +11,7 @@ SHORT_DELAY = 0.1
 SHORT_TIMEOUT = 1.0
 LONG_TIMEOUT = 24 * 3600.0
 
-_NESTED_SHELL = re.compile(r"(?:\b(?:sh|bash|zsh|dash)\s+-\w*c|\beval|\bssh\b)[^\n]*['\"][^\n]*\{\{\.")
+_NESTED_SHELL = pattern(r"(?:\b(?:sh|bash|zsh|dash)\s+-\w*c|\beval|\bssh\b)[^\n]*['\"][^\n]*\{\{\.")
 
 
 def warnings(workflow: Workflow, file_name: str = "") -> list[Problem]:

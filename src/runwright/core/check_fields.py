@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from math import prod
 
+from runwright.core.pattern import pattern
 from runwright.core.workflow import TaskDefinition, Trigger, TriggerType, Workflow
 
 Path = tuple[str | int, ...]
@@ -35,11 +36,11 @@ DENIED = frozenset(
 )
 """Variables by which a program can be made to load foreign code before it starts."""
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_DIMENSION = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z0-9_.+\-]+", re.ASCII)
-_BAD_IN_VALUE = re.compile(r"[,\[\]=\x00-\x1f\x7f]")
-_CRON_FIELD = re.compile(r"[0-9A-Za-z*/,?#+-]+", re.ASCII)
+_ENV_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_DIMENSION = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
+_VARIABLE = pattern(r"[A-Za-z0-9_.+\-]+", re.ASCII)
+_BAD_IN_VALUE = pattern(r"[,\[\]=\x00-\x1f\x7f]")
+_CRON_FIELD = pattern(r"[0-9A-Za-z*/,?#+-]+", re.ASCII)
 _CRON_WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 _CONFIG_KEY = {
     TriggerType.CRON: ("schedule", "0 3 * * *"),

@@ -19,6 +19,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.pattern import pattern
 from runwright.core.suggest import did_you_mean
 from runwright.core.variables import PLACEHOLDER, Lookup, look_up, normal_name
 
@@ -37,9 +38,9 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9_.+\-]+(?:\[[^\]\s\"']*\][A-Za-z0-9_.+\-]*)?", re.ASCII)
-_TOKEN = re.compile(
+_NUMBER = pattern(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NAME = pattern(r"[A-Za-z0-9_.+\-]+(?:\[[^\]\s\"']*\][A-Za-z0-9_.+\-]*)?", re.ASCII)
+_TOKEN = pattern(
     rf"""\s*(?:
       (?P<place>{PLACEHOLDER})
     | (?P<quoted>'[^']*'|"[^"]*")
@@ -97,7 +98,7 @@ class Junction(Struct, frozen=True):
 
 
 _Read = Callable[[Operand], str]
-_SIMPLE = re.compile(r"[\w.,:/@%+\-]+")
+_SIMPLE = pattern(r"[\w.,:/@%+\-]+")
 Node = Comparison | Call | Negation | Junction
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from runwright.core.pattern import pattern
+
 UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 SIZES = {
     "b": 1,
@@ -19,9 +21,9 @@ LONGEST = 100 * 366 * 86400.0
 LARGEST = 1 << 60
 """Bytes."""
 
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_DURATION = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)?", re.ASCII)
+_PART = pattern(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_DURATION = pattern(rf"(?:{_PART.pattern})+", re.ASCII)
+_SIZE = pattern(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)?", re.ASCII)
 _LONGEST_TEXT = 100
 
 

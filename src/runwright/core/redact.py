@@ -1,8 +1,6 @@
 """Streaming redaction: no known secret gets past, however the bytes are cut into chunks."""
 
-from base64 import b64encode
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -25,6 +23,8 @@ def forms(secret: str) -> set[bytes]:
     longer base64 text is found by the part of its encoding that does not depend on its neighbours, at each of the
     three alignments.
     """
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415 - a run without secrets starts sooner
+
     raw = secret.encode("utf-8", "surrogateescape")
     if len(raw) < MIN_SECRET_BYTES:
         return set()
@@ -54,7 +54,7 @@ def _lines(raw: bytes) -> set[bytes]:
 def _base64_forms(raw: bytes) -> set[bytes]:
     found = set()
     for shift in range(3):
-        whole = b64encode(bytes(shift) + raw)
+        whole = _base64(bytes(shift) + raw)
         start = (8 * shift + 5) // 6
         end = 8 * (shift + len(raw)) // 6
         if end - start >= MIN_LINE_BYTES:
@@ -63,9 +63,15 @@ def _base64_forms(raw: bytes) -> set[bytes]:
     return found | _wrapped_base64(raw)
 
 
+def _base64(data: bytes) -> bytes:
+    from binascii import b2a_base64  # noqa: PLC0415 - as above
+
+    return b2a_base64(data, newline=False)
+
+
 def _wrapped_base64(raw: bytes) -> set[bytes]:
     """Return the lines into which tools break the base64 text of a long secret."""
-    text = b64encode(raw)[: 8 * len(raw) // 6]
+    text = _base64(raw)[: 8 * len(raw) // 6]
     lines = {text[at : at + width] for width in WRAP_COLUMNS for at in range(0, len(text), width)}
     return {line for line in lines if len(line) >= MIN_LINE_BYTES and len(line) < len(text)}
 

@@ -1,7 +1,6 @@
 """Values that a command names itself, by writing to the file that `$RUNWRIGHT_OUTPUT` names."""
 
 import os
-import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any
 import msgspec
 
 from runwright.core.errors import Failure, TaskFailed
+from runwright.core.pattern import pattern
 
 MAX_BYTES = 1 << 20
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-BYTE = re.compile(r"\(byte (\d+)\)")
+NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
+BYTE = pattern(r"\(byte (\d+)\)")
 
 
 def take_variables(path: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Commands as tasks: a command line for the shell, or a program with its arguments."""
 
 import os
-import re
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
+from runwright.core.pattern import pattern
 from runwright.core.task import Result, SessionId, Task, TaskId
 from runwright.executors.output_file import discard, take_variables
 from runwright.ports.executor import LogWriter, NoSessions, Session, Stream
@@ -21,8 +21,8 @@ LINE_BYTES = 1 << 16
 OUTPUT_FOLDER = TaskId(".outputs")
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 HINTS = {
-    NOT_FOUND: ("command not found", re.compile(r"([^\s:]+): (?:command )?not found")),
-    NOT_EXECUTABLE: ("permission denied", re.compile(r"([^\s:]+): (?i:permission denied)")),
+    NOT_FOUND: ("command not found", pattern(r"([^\s:]+): (?:command )?not found")),
+    NOT_EXECUTABLE: ("permission denied", pattern(r"([^\s:]+): (?i:permission denied)")),
 }
 _numbers = count(1)
 
@@ -182,6 +182,6 @@ def _hint(code: int, errors: str) -> str:
     """Return what the shell meant by its two special codes."""
     if code not in HINTS:
         return ""
-    what, pattern = HINTS[code]
-    names = pattern.findall(errors)
+    what, form = HINTS[code]
+    names = form.findall(errors)
     return f" ({what}: {names[-1]})" if names else f" ({what})"
