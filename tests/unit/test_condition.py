@@ -147,7 +147,7 @@ def test_what_is_no_condition_is_refused_at_its_place(text: str, message: str, o
         ("build[v=1,os=linux].digest==x", "build[os=linux,v=1].digest==x (abc==x)"),
         ("missing == 1 and failed()", "missing == 1 and failed()"),
         ("false", "false"),
-        ("long == x", f'long == x ("{"y" * SHOWN_VALUE}..." == x)'),
+        ("long == x", f"long == x ({'y' * SHOWN_VALUE}... == x)"),
         ("two == x", 'two == x ("a b" == x)'),
     ],
 )

@@ -396,6 +396,5 @@ def _shown(name: str, lookup: Lookup) -> str:
         value = lookup(name)
     except KeyError:
         return name
-    if len(value) > SHOWN_VALUE:
-        return f'"{value[:SHOWN_VALUE]}..."'
-    return value if _SIMPLE.fullmatch(value) else f'"{value}"'
+    short = value if len(value) <= SHOWN_VALUE else f"{value[:SHOWN_VALUE]}..."
+    return short if _SIMPLE.fullmatch(short) else f'"{short}"'
