@@ -33,8 +33,13 @@ from runwright.engines.progress import Progress
 from runwright.ports.system import Clock
 
 SMALLEST_WINDOW = 4
-LARGEST_WINDOW = 256
-"""How many attempts may be reserved ahead of their start, beyond the number of workers."""
+LARGEST_WINDOW = 1024
+"""How many attempts may be reserved ahead of their start, beyond the number of workers.
+
+What is reserved keeps its place in the order, so the window is as small as the disk allows: it doubles when a start had
+to wait for a commit, and shrinks by a part of `SHRINKING` with every reservation.
+"""
+SHRINKING = 16
 
 
 Work = Callable[[], Awaitable[None]]
@@ -166,7 +171,9 @@ class Driver:
     def _flush(self) -> None:
         if self._out:
             events, self._out = self._out, []
-            self._journal.append(events, lazy=True)  # what waits for an end is reserved, and that is not put off
+            self._journal.append(
+                events, lazy=True
+            )  # what waits for an end is reserved, and that is not put off
 
     @property
     def _is_busy(self) -> bool:
@@ -186,6 +193,7 @@ class Driver:
                 reserved.append(decision.node)
         if reserved:
             self._append_reservation(reserved)
+            self._window = max(SMALLEST_WINDOW, self._window - self._window // SHRINKING)
 
     def _append_reservation(self, nodes: Sequence[int]) -> None:
         numbers = {node: self._made.get(node, 0) + 1 for node in nodes}
@@ -205,7 +213,7 @@ class Driver:
         while self._queue and not self._is_busy:
             gate = self._queue[0].gate
             if not gate.done():
-                self._window = min(LARGEST_WINDOW, self._window + self._workers)
+                self._window = min(LARGEST_WINDOW, 2 * self._window)
                 self._journal.hurry()
                 return
             gate.result()  # what could not be reserved must not start
