@@ -269,6 +269,7 @@ def check_arguments(
     args: Mapping[str, object], defaults: Mapping[str, object], kind: type[Struct], path: Path
 ) -> list[Problem]:
     """Check the arguments of an executor, completed by the defaults of its definition, against their record."""
-    from runwright.core.shape import mend  # noqa: PLC0415 - most workflows have no arguments
+    from runwright.core.shape import is_faultless, mend  # noqa: PLC0415 - most workflows have no arguments
 
-    return mend({**defaults, **args}, kind, path).problems
+    complete = {**defaults, **args}
+    return [] if is_faultless(complete, kind) else mend(complete, kind, path).problems
