@@ -218,7 +218,8 @@ class Writer:
         jobs = [self._queue.get()]
         if jobs[0].lazy:
             self._haste.acquire(timeout=LINGER_SECONDS)
-        self._haste.acquire(blocking=False)  # before the queue is emptied: who is in haste from here on is heard
+        # Before the queue is emptied, not after: then nobody who is in haste goes unheard.
+        self._haste.acquire(blocking=False)
         with suppress(Empty):
             while True:
                 jobs.append(self._queue.get_nowait())
