@@ -292,9 +292,10 @@ def _read_again(path: Path) -> tuple[Workflow | None, str]:
     try:
         loaded = load(path)
     except DefinitionError as error:
-        advice = "mend it, or resume with --pinned to use the definition as it was"
-        problems = [structs.replace(p, suggestion=p.suggestion or advice) for p in error.problems]
-        raise DefinitionError(problems) from None
+        advice = "mend the file, or resume with --pinned to use the definition as it was"
+        *others, last = error.problems
+        suggestion = f"{last.suggestion}; {advice}" if last.suggestion else advice
+        raise DefinitionError([*others, structs.replace(last, suggestion=suggestion)]) from None
     return loaded.workflow, loaded.source_text
 
 
