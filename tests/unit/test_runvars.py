@@ -134,3 +134,25 @@ def test_a_name_without_a_value_is_told_what_there_is(name: str, advice: str) ->
     with pytest.raises(DefinitionError) as caught:
         fill(f"x {{{{.{name}}}}}", variables.seen_by("z", {"os": "mac"}))
     assert caught.value.with_advice == f'undefined variable "{name}"; {advice}'
+
+
+def test_the_environment_follows_what_is_set_and_keeps_the_newest() -> None:
+    variables = RunVariables({"os": "old"}, {"given": "1"})
+    variables.set("a", {"OS": "new", "given": "2", "a.value": "dotted"})
+    assert variables.exported({}) == {
+        "RUNWRIGHT_VAR_os": "old",
+        "RUNWRIGHT_VAR_OS": "new",
+        "RUNWRIGHT_VAR_given": "1",
+        "RUNWRIGHT_VAR_GIVEN": "1",
+    }
+    for n in range(MAX_EXPORTED - 2):
+        variables.set(f"t{n}", {f"v{n}": str(n)})
+    shown = variables.exported({})
+    assert "RUNWRIGHT_VAR_os" not in shown
+    assert shown["RUNWRIGHT_VAR_OS"] == "new"
+    variables.set("more", {"x": "1", "OS": "newest"})
+    assert "RUNWRIGHT_VAR_given" not in variables.exported({})
+    assert variables.exported({"os": "own"})["RUNWRIGHT_VAR_OS"] == "newest"
+    assert "RUNWRIGHT_VAR_X" in variables.exported({})
+    variables.set("again", {f"w{n}": "" for n in range(MAX_EXPORTED)})
+    assert not {"RUNWRIGHT_VAR_OS", "RUNWRIGHT_VAR_X"} & variables.exported({}).keys()

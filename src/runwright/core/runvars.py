@@ -48,6 +48,8 @@ class RunVariables:
         self.given = dict(given)
         self._values: dict[str, str] = {**defaults, **given}
         self._owners: dict[str, str] = {}
+        self._exports = _Exports({}, {}, {})
+        self._exports.update(self._values)
 
     def restore(self, variables: "Iterable[Variable]", keep: Container[str]) -> None:
         """Take over what earlier attempts set, of the tasks in `keep`, whose outcome stands."""
@@ -74,6 +76,7 @@ class RunVariables:
             self._owners[name] = task_id
             if name not in self.given:
                 self._values[name] = value
+                self._exports.update({name: value})
 
     def seen_by(self, node_id: str, own: Mapping[str, str]) -> Scope:
         """Return what one node sees; `own` are its matrix values and what a handler is told."""
@@ -82,16 +85,52 @@ class RunVariables:
     def exported(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return what a task's environment shows: the variables whose names can be part of a shell name.
 
-        There are at most `MAX_EXPORTED`, the newest.
+        There are at most `MAX_EXPORTED`, the newest, and `own` are newer than all others.
         """
-        if not self._values and not own:
-            return {}
-        fitting = [(n, v) for n, v in self._values.items() if n.isidentifier() and n.isascii()]
-        fitting += [(n, v) for n, v in own.items() if n.isidentifier() and n.isascii()]
-        newest = fitting[-MAX_EXPORTED:]
-        exported = {f"{EXPORT_PREFIX}{name.upper()}": value for name, value in newest}
-        exported.update((f"{EXPORT_PREFIX}{name}", value) for name, value in newest)
-        return exported
+        exports = self._exports
+        if own:
+            exports = exports.copy()
+            exports.update(own)
+        return exports.environment()
+
+
+class _Exports:
+    """The newest variables as an environment shows them, kept up to date: attempts are many, and so are variables."""
+
+    __slots__ = ("_capitals", "_exact", "_owner_of_capitals")
+
+    def __init__(
+        self, exact: dict[str, str], capitals: dict[str, str], owner_of_capitals: dict[str, str]
+    ) -> None:
+        self._exact = exact
+        self._capitals = capitals
+        self._owner_of_capitals = owner_of_capitals
+
+    def copy(self) -> "_Exports":
+        return _Exports(dict(self._exact), dict(self._capitals), dict(self._owner_of_capitals))
+
+    def environment(self) -> dict[str, str]:
+        """Return all of them, a name as it is before one in capitals."""
+        return {**self._capitals, **self._exact}
+
+    def update(self, values: Mapping[str, str]) -> None:
+        """Show these, as the newest."""
+        for name, value in values.items():
+            if name.isidentifier() and name.isascii():
+                self._show(EXPORT_PREFIX + name, EXPORT_PREFIX + name.upper(), value)
+
+    def _show(self, exact: str, capitals: str, value: str) -> None:
+        self._exact.pop(exact, None)
+        self._exact[exact] = self._capitals[capitals] = value
+        self._owner_of_capitals[capitals] = exact
+        if len(self._exact) > MAX_EXPORTED:
+            self._drop(next(iter(self._exact)))
+
+    def _drop(self, exact: str) -> None:
+        del self._exact[exact]
+        capitals = exact.upper()
+        if self._owner_of_capitals[capitals] == exact:
+            del self._owner_of_capitals[capitals], self._capitals[capitals]
 
 
 def _refused(message: str) -> TaskFailed:
