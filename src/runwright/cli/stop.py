@@ -1,5 +1,6 @@
 """Signals: the first stops the run and lets tasks finish within their grace, the second skips it, the third exits."""
 
+import _signal  # type: ignore[import-not-found]  # `signal` shows handlers as text, for which asyncio needs `inspect`
 import asyncio
 import os
 import signal
@@ -60,25 +61,25 @@ class Stopper:
 def signals(stopper: Stopper) -> Iterator[None]:
     """Send signals to `stopper` while the block runs; those that the process was started to ignore stay ignored.
 
-    It does what `loop.add_signal_handler` would, which needs the module `inspect` for it, 4 ms to load.
+    It does what `loop.add_signal_handler` would, which needs `inspect` for it, 4 ms to load.
     """
     loop = asyncio.get_running_loop()
     bell, clapper = os.pipe()
     os.set_blocking(bell, False)
     os.set_blocking(clapper, False)
     loop.add_reader(bell, os.read, bell, 4096)  # it only wakes the loop; the handler then tells
-    before = {number: signal.getsignal(number) for number in NAMES}
-    rung_before = signal.set_wakeup_fd(clapper, warn_on_full_buffer=False)
+    before = {number: _signal.getsignal(number) for number in NAMES}
+    rung_before = _signal.set_wakeup_fd(clapper, warn_on_full_buffer=False)
     for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, lambda number, _: loop.call_soon_threadsafe(stopper, number))
+        if handler != _signal.SIG_IGN:
+            _signal.signal(number, lambda number, _: loop.call_soon_threadsafe(stopper, number))
     try:
         yield
     finally:
         for number, handler in before.items():
-            if handler != signal.SIG_IGN:
-                signal.signal(number, handler or signal.SIG_DFL)  # None: it was not set by Python
-        signal.set_wakeup_fd(rung_before)
+            if handler != _signal.SIG_IGN:
+                _signal.signal(number, handler or _signal.SIG_DFL)  # None: it was not set by Python
+        _signal.set_wakeup_fd(rung_before)
         loop.remove_reader(bell)
         os.close(bell)
         os.close(clapper)

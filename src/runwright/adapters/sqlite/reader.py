@@ -1,9 +1,12 @@
 """Reading a store, in a thread of its own and without a trace on the disk."""
 
-from asyncio import get_running_loop
+from asyncio import Future, get_running_loop
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
 
 import apsw
 from msgspec import DecodeError
@@ -12,14 +15,12 @@ from runwright.adapters.sqlite.connection import check_version, newest_version, 
 from runwright.adapters.sqlite.errors import explain, patiently
 from runwright.core.errors import StoreCorrupt, StoreError
 
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 _BUSY_MS = 5_000
 _MOST_TRIES = 50
 
 T = TypeVar("T")
 Query = Callable[[apsw.Connection], T]
+_Question = tuple["Future[Any]", Callable[[apsw.Connection], Any], Any]
 
 
 class Reader:
@@ -34,7 +35,8 @@ class Reader:
         self._shared = shared
         self._closed = False
         self._connection: apsw.Connection | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._queue: SimpleQueue[_Question | None] = SimpleQueue()
+        self._thread: Thread | None = None
 
     async def run(self, query: Query[T], missing: T) -> T:
         """Return what the query finds, or `missing` if there is no store yet.
@@ -44,11 +46,24 @@ class Reader:
         """
         if self._closed:
             raise StoreError(f"{self._path}: the store has been closed")
-        if self._threads is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run starts sooner without it
+        answer: Future[T] = get_running_loop().create_future()
+        self._queue.put((answer, query, missing))
+        if self._thread is None:  # of our own, because the library's pool takes 5 ms to load
+            self._thread = Thread(target=self._serve, name="runwright-reader", daemon=True)
+            self._thread.start()
+        return await answer
 
-            self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="runwright-reader")
-        return await get_running_loop().run_in_executor(self._threads, self.run_here, query, missing)
+    def _serve(self) -> None:
+        while (question := self._queue.get()) is not None:
+            answer, query, missing = question
+            found, error = None, None
+            try:
+                found = self.run_here(query, missing)
+            except Exception as caught:
+                error = caught
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                answer.get_loop().call_soon_threadsafe(_resolve, answer, found, error)
+            del question, answer, query, missing, found, error  # nothing is kept while this waits
 
     def run_here(self, query: Query[T], missing: T) -> T:
         """Do the same in the calling thread."""
@@ -68,10 +83,21 @@ class Reader:
     def close(self) -> None:
         """End the thread and close the connection."""
         self._closed = True
-        if self._threads is not None:
-            self._threads.shutdown()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
         if self._connection is not None:
             self._connection.close()
+
+
+def _resolve(answer: "Future[Any]", found: object, error: Exception | None) -> None:
+    if answer.done():
+        return  # the caller was cancelled
+    if error is None:
+        answer.set_result(found)
+    else:
+        answer.set_exception(error)
 
 
 def read_untouched(path: str, query: Query[T], missing: T) -> T:
