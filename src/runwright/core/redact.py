@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import Struct
 
 MASK = b"***"
 
@@ -16,24 +17,46 @@ MIN_LINE_BYTES = 6
 """Shortest line of a multi-line secret that is masked on its own."""
 
 
-def forms(secret: str) -> set[bytes]:
-    """Return the byte strings under which a secret may turn up.
+BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+"""The digits of base64, of both kinds."""
 
-    They are the text itself, its longer lines, and its URL-encoded, JSON-escaped and base64 forms. A secret inside a
-    longer base64 text is found by the part of its encoding that does not depend on its neighbours, at each of the
-    three alignments.
+
+class Form(Struct, frozen=True):
+    """A byte string under which a secret may turn up.
+
+    Attributes:
+        text: What is looked for.
+        before: 1 if the base64 digit before it carries bits of the secret too, else 0.
+        after: 1 if the one behind it does, else 0.
     """
-    from urllib.parse import quote, quote_plus  # noqa: PLC0415 - a run without secrets starts sooner
 
+    text: bytes
+    before: int = 0
+    after: int = 0
+
+
+def forms(secret: str) -> set[Form]:
+    """Return how a secret may turn up.
+
+    That is the text itself, its longer lines, and its URL-encoded, JSON-escaped and base64 forms. A secret inside a
+    longer base64 text is found by the part of its encoding that does not depend on its neighbours, at each of the
+    three alignments; the digits that it shares with its neighbours are its borders.
+    """
     raw = secret.encode("utf-8", "surrogateescape")
     if len(raw) < MIN_SECRET_BYTES:
         return set()
-    found = {raw, *_lines(raw), *_base64_forms(raw)}
+    return {Form(text) for text in _texts(secret, raw) if len(text) >= MIN_SECRET_BYTES} | _base64_forms(raw)
+
+
+def _texts(secret: str, raw: bytes) -> set[bytes]:
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415 - a run without secrets starts sooner
+
+    found = {raw, *_lines(raw)}
     if raw.isascii() or _is_text(secret):
         found |= {quote(secret, safe="").encode(), quote_plus(secret).encode()}
         escaped = msgspec.json.encode(secret)[1:-1]
         found |= {escaped, _ascii_json(escaped.decode()), secret.encode("unicode_escape")}
-    return {form for form in found if len(form) >= MIN_SECRET_BYTES}
+    return found
 
 
 def _is_text(secret: str) -> bool:
@@ -51,15 +74,16 @@ def _lines(raw: bytes) -> set[bytes]:
     return {line.strip() for line in raw.splitlines() if len(line.strip()) >= MIN_LINE_BYTES}
 
 
-def _base64_forms(raw: bytes) -> set[bytes]:
+def _base64_forms(raw: bytes) -> set[Form]:
     found = set()
     for shift in range(3):
         whole = _base64(bytes(shift) + raw)
         start = (8 * shift + 5) // 6
-        end = 8 * (shift + len(raw)) // 6
+        end, rest = divmod(8 * (shift + len(raw)), 6)
         if end - start >= MIN_LINE_BYTES:
             stable = whole[start:end]
-            found |= {stable, stable.replace(b"+", b"-").replace(b"/", b"_")}
+            for text in (stable, stable.replace(b"+", b"-").replace(b"/", b"_")):
+                found.add(Form(text, before=int(shift > 0), after=int(rest > 0)))
     return found | _wrapped_base64(raw)
 
 
@@ -69,46 +93,57 @@ def _base64(data: bytes) -> bytes:
     return b2a_base64(data, newline=False)
 
 
-def _wrapped_base64(raw: bytes) -> set[bytes]:
+def _wrapped_base64(raw: bytes) -> set[Form]:
     """Return the lines into which tools break the base64 text of a long secret."""
-    text = _base64(raw)[: 8 * len(raw) // 6]
-    lines = {text[at : at + width] for width in WRAP_COLUMNS for at in range(0, len(text), width)}
-    return {line for line in lines if len(line) >= MIN_LINE_BYTES and len(line) < len(text)}
+    size, rest = divmod(8 * len(raw), 6)
+    text = _base64(raw)[:size]
+    lines = {(at, text[at : at + width]) for width in WRAP_COLUMNS for at in range(0, size, width)}
+    return {
+        Form(line, after=int(rest > 0 and at + len(line) == size))
+        for at, line in lines
+        if MIN_LINE_BYTES <= len(line) < size
+    }
+
+
+def _merged(found: Iterable[Form]) -> list[Form]:
+    """Return one form for each text, the longest first."""
+    by_text: dict[bytes, Form] = {}
+    for form in found:
+        other = by_text.get(form.text, form)
+        by_text[form.text] = Form(form.text, max(form.before, other.before), max(form.after, other.after))
+    return sorted(by_text.values(), key=lambda form: (-len(form.text), form.text))
 
 
 class Redactor:
     """Knows the secrets of a run; makes streams, and redacts whole texts."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        patterns: set[bytes] = set()
-        for secret in secrets:
-            patterns |= forms(secret)
-        self._patterns = sorted(patterns, key=lambda pattern: (-len(pattern), pattern))
+        self._forms = _merged(form for secret in secrets for form in forms(secret))
 
     def __bool__(self) -> bool:
-        return bool(self._patterns)
+        return bool(self._forms)
 
     def stream(self) -> "RedactingStream":
         """Return a fresh stream; each sequence of chunks needs its own."""
-        return RedactingStream(self._patterns)
+        return RedactingStream(self._forms)
 
     def bytes(self, data: bytes) -> bytes:
         """Return `data` with every secret masked."""
-        if not self._patterns:
+        if not self._forms:
             return data
         stream = self.stream()
         return stream.feed(data) + stream.flush()
 
     def text(self, text: str) -> str:
         """Return `text` with every secret masked."""
-        if not self._patterns:
+        if not self._forms:
             return text
         return self.bytes(_encoded(text)).decode("utf-8", "surrogateescape")
 
     def finds(self, text: str) -> bool:
         """Tell whether `text` holds a secret in any form."""
         data = _encoded(text)
-        return any(pattern in data for pattern in self._patterns)
+        return any(form.text in data for form in self._forms)
 
 
 def _encoded(text: str) -> bytes:
@@ -122,12 +157,14 @@ def _encoded(text: str) -> bytes:
 class RedactingStream:
     """One sequence of chunks. Holds back only bytes that may be the beginning of a secret.
 
-    Overlapping secrets are masked as one. When the held bytes are already covered by a mask that was put out, they
+    Overlapping secrets are masked as one. A digit of base64 that may be the border of a secret waits for what follows
+    it, and a secret that may have a border behind it waits for that. When the held bytes are already covered by a mask that was put out, they
     are remembered so that what follows directly joins the same mask.
     """
 
-    def __init__(self, patterns: list[bytes]) -> None:
-        self._patterns = patterns
+    def __init__(self, forms: list[Form]) -> None:
+        self._forms = forms
+        self._any_before = any(form.before for form in forms)
         self._held = b""
         self._covered = 0
         self._in_mask = False
@@ -173,27 +210,38 @@ class RedactingStream:
     def _spans(self, data: bytes) -> list[tuple[int, int]]:
         """Return where secrets stand, joined where they overlap or touch, in order."""
         found = [(0, self._covered)] if self._covered else []
-        for pattern in self._patterns:
-            size = len(pattern)
-            at = data.find(pattern)
+        for form in self._forms:
+            text, size = form.text, len(form.text)
+            at = data.find(text)
             while at >= 0:
-                found.append((at, at + size))
-                last = data.rfind(pattern, at + 1, at + 2 * size)  # all between are parts of the same mask
-                at = last if last >= 0 else data.find(pattern, at + size + 1)
+                found.append(_with_borders(data, form, at))
+                last = data.rfind(text, at + 1, at + 2 * size)  # all between are parts of the same mask
+                at = last if last >= 0 else data.find(text, at + size + 1)
         return _joined(sorted(found)) if len(found) > 1 else found
 
     def _hold_from(self, data: bytes) -> int:
-        """Return where the longest end of `data` begins that a secret could begin with."""
-        held = 0
-        for pattern in self._patterns:
-            start = len(data) - min(len(pattern) - 1, len(data))
-            at = data.find(pattern[0], start)
-            while 0 <= at < len(data) - held:
-                if pattern.startswith(data[at:]):
-                    held = len(data) - at
+        """Return where the longest end of `data` begins that a secret with its borders could begin with."""
+        held = int(self._any_before and _is_digit(data, len(data) - 1))
+        for form in self._forms:
+            start = len(data) - min(len(form.text) - 1 + form.after, len(data))
+            at = data.find(form.text[0], start)
+            while 0 <= at < len(data) - held + form.before:
+                if form.text.startswith(data[at:]):
+                    held = max(held, len(data) - at + (form.before and _is_digit(data, at - 1)))
                     break
-                at = data.find(pattern[0], at + 1)
+                at = data.find(form.text[0], at + 1)
         return len(data) - held
+
+
+def _with_borders(data: bytes, form: Form, at: int) -> tuple[int, int]:
+    stop = at + len(form.text)
+    before = form.before and _is_digit(data, at - 1)
+    after = form.after and _is_digit(data, stop)
+    return at - before, stop + after
+
+
+def _is_digit(data: bytes, at: int) -> bool:
+    return 0 <= at < len(data) and data[at] in BASE64
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
