@@ -19,16 +19,28 @@ class Body:
         kill_grace: The workflow's, in seconds.
     """
 
+    __slots__ = (
+        "_cleanup",
+        "_cmd",
+        "_definition",
+        "_env",
+        "_env_is_plain",
+        "_post",
+        "_pre",
+        "clean_env",
+        "kill_grace",
+    )
+
     def __init__(self, definition: TaskDefinition, env: Mapping[str, str], kill_grace: float) -> None:
         self._definition = definition
-        self._env = {**env, **definition.env}
+        self._env = {**env, **definition.env} if definition.env else env
         self._env_is_plain = not any(has_placeholder(text) for text in self._env.values())
         self.clean_env = definition.clean_env
         self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
         self._cmd = None if definition.cmd is None else _command(definition.cmd)
-        self._pre = [_command(text) for text in definition.pre]
-        self._post = [_command(text) for text in definition.post]
-        self._cleanup = [_command(text) for text in definition.cleanup]
+        self._pre = tuple(_command(text) for text in definition.pre) if definition.pre else ()
+        self._post = tuple(_command(text) for text in definition.post) if definition.post else ()
+        self._cleanup = tuple(_command(text) for text in definition.cleanup) if definition.cleanup else ()
 
     def args(self, lookup: Lookup) -> dict[str, Any]:
         """Return the arguments for the task's executor.

@@ -64,19 +64,19 @@ class Attempts:
         self._bodies: dict[str, Body] = {}
         self._run_env = {"RUNWRIGHT_RUN_ID": session.id, "RUNWRIGHT_WORKFLOW": workflow.name}
 
-    async def node(self, node: int, attempt: int) -> Outcome:
+    def node(self, node: int, attempt: int) -> Awaitable[Outcome]:
         """Perform one attempt at an ordinary task."""
         definition = self._graph.definition(node)
         own = self._graph.matrix(node) if definition.matrix else {}
-        return await self.task(self._graph.ids[node], definition, attempt, own)
+        return self.task(self._graph.ids[node], definition, attempt, own)
 
-    async def task(
+    def task(
         self,
         row_id: str,
         definition: TaskDefinition,
         attempt: int,
         own: Mapping[str, str],
-    ) -> Outcome:
+    ) -> Awaitable[Outcome]:
         """Perform one attempt at a task or handler within its `timeout`.
 
         Args:
@@ -87,7 +87,7 @@ class Attempts:
         """
         self._session.begin(row_id, attempt, self._log_limit(definition))
         work = self._work(row_id, definition, attempt, own)
-        return await self._guarded(work, definition.timeout)
+        return self._guarded(work, definition.timeout)
 
     async def cleanup(
         self,
@@ -182,9 +182,9 @@ class Attempts:
                 )
                 raise TaskFailed(Failure(code="E_SECRET", message=message))
 
-    async def _execute(self, row_id: str, definition: TaskDefinition, args: Mapping[str, Any]) -> Result:
+    def _execute(self, row_id: str, definition: TaskDefinition, args: Mapping[str, Any]) -> Awaitable[Result]:
         task = Task(id=TaskId(row_id), executor=definition.executor, args=args, inputs=definition.inputs)
-        return await self._executor.execute(self._session, task)
+        return self._executor.execute(self._session, task)
 
     async def _commands(
         self, row_id: str, part: str, commands: list[str], surroundings: Mapping[str, Any]

@@ -5,6 +5,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -58,7 +59,7 @@ class Python:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._functions: dict[tuple[str, str], Callable[..., Any] | None] = {}
+        self._functions: dict[tuple[str, str], _Function | None] = {}
         self._threads: dict[SessionId, set[asyncio.Future[Any]]] = {}
 
     async def open_session(self, session: Session) -> None:
@@ -79,13 +80,12 @@ class Python:
         if args.mode == "process":
             return await self._in_process(session, task, args)
         function = self._find(session, task, args.function)
-        is_async = inspect.iscoroutinefunction(function)
-        if args.mode == "auto" and not is_async:
+        if args.mode == "auto" and (function is None or not function.is_async):
             return await self._in_process(session, task, args)
         if function is None:
             raise _taken(args.function)
-        call = _awaited(function, args) if is_async else self._in_thread(session, function, args)
-        return Result(value=await _called(session, task, call))
+        call = _awaited if function.is_async else partial(self._in_thread, session)
+        return Result(value=await _called(session, task, call(function.call, args)))
 
     async def close_session(self, session_id: SessionId) -> None:
         """Wait for the session's threads: nothing can stop them."""
@@ -93,12 +93,12 @@ class Python:
         if threads:
             await asyncio.wait(threads)
 
-    def _find(self, session: Session, task: Task, name: str) -> Callable[..., Any] | None:
+    def _find(self, session: Session, task: Task, name: str) -> "_Function | None":
         """Return the function, or None if only another process can load it, because its module's name is taken."""
         key = (str(session.source), name)
         if key not in self._functions:
             other = _is_other_module(session, name)
-            self._functions[key] = None if other else _import(session, task, name)
+            self._functions[key] = None if other else _Function(_import(session, task, name))
         return self._functions[key]
 
     async def _in_thread(self, session: Session, function: Callable[..., Any], args: PythonArgs) -> Any:
@@ -132,6 +132,16 @@ class Python:
         if exit_.code:
             raise _ended(exit_, _tail(session, bytes(errors)))
         return Result(value=_answer(answer), variables=take_variables(output))
+
+
+class _Function:
+    """A function, and whether calling it makes a coroutine, which takes long to find out."""
+
+    __slots__ = ("call", "is_async")
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.is_async = inspect.iscoroutinefunction(call)
 
 
 class _Call:
@@ -275,7 +285,8 @@ def _is_other_module(session: Session, name: str) -> bool:
     """Tell whether the source tree has a module whose name is taken, in this process, by another one."""
     top = name.partition(":")[0].partition(".")[0]
     loaded = getattr(sys.modules.get(top), "__file__", None)
-    if loaded is None:
+    own = f"{session.source}/{top}"
+    if loaded is None or loaded in (f"{own}.py", f"{own}/__init__.py"):
         return False
     found = PathFinder.find_spec(top, [str(session.source)])
     return found is not None and found.origin is not None and found.origin != loaded

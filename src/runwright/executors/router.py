@@ -109,7 +109,7 @@ class Router:
         if executor is None:
             raise self._unknown(task.executor)
         opened = self._sessions.get(session.id)
-        if opened is not None:
+        if opened is not None and not opened.has(executor):
             await opened.ensure(executor)
         return await executor.execute(session, replace(task, executor=rest))
 
@@ -166,12 +166,14 @@ class _Opened:
         self._lock = asyncio.Lock()
         self._executors: dict[int, Executor] = {}
 
+    def has(self, executor: Executor) -> bool:
+        """Tell whether the session is open on an executor."""
+        return id(executor) in self._executors
+
     async def ensure(self, executor: Executor) -> None:
         """Open the session on an executor, once, whoever else asks at the same time."""
-        if id(executor) in self._executors:
-            return
         async with self._lock:
-            if id(executor) in self._executors:
+            if self.has(executor):
                 return
             await executor.open_session(self._session)
             self._executors[id(executor)] = executor
