@@ -10,6 +10,7 @@ from runwright.core.document import decode_workflow
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import closest, did_you_mean, distance
+from runwright.core.unread import unread
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 
@@ -244,3 +245,34 @@ def test_distance_counts_edits() -> None:
         4,
     ]
     assert distance("a", "abcdef", 2) == 3
+
+
+def test_a_secret_is_no_variable() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        decode({"a": {"cmd": "x {{.TOK}}"}}, env={"X": "{{.TOK}}"}, secrets=["TOK"])
+    in_env, in_task = caught.value.problems
+    assert in_task.message == in_env.message == '"TOK" is a secret, and those can\'t be filled in'
+    assert in_task.suggestion.startswith('use "$TOK" in the command: a secret is in the environment')
+    assert in_env.suggestion == "tasks have TOK already; remove it here"
+
+
+def test_a_secret_that_is_given_as_a_variable_is_one() -> None:
+    assert decode({"a": {"cmd": "x {{.TOK}}"}}, given=("TOK",), secrets=["TOK"]).secrets == ("TOK",)
+
+
+def test_given_variables_that_nothing_reads() -> None:
+    flow = decode(
+        {
+            "a": {"cmd": "x {{.greeting}} $RUNWRIGHT_VAR_LOUD", "register": "out", "if": "stage == x"},
+            "b": {"argv": ["x", "{{.a.rows}}"], "depends_on": ["a"], "matrix": {"os": ["l"]}},
+        },
+        given=("greeting", "stage"),
+        variables={"region": "eu"},
+        env={"E": "{{.stage}}"},
+    )
+    read = ["greeting", "loud", "out", "stage", "a.rows", "os", "region"]
+    assert unread(flow, read) == []
+    assert unread(flow, ["greting", *read, "other"]) == [
+        ("greting", 'did you mean "greeting"?'),
+        ("other", ""),
+    ]

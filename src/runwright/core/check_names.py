@@ -85,7 +85,7 @@ class _Names:
             if key in self.conditions:
                 for name, offset in self.conditions[key]:
                     self._read(task, name, ("tasks", key, "if"), offset)
-            for path, text, in_shell in _texts(key, task):
+            for path, text, in_shell in texts_of(key, task):
                 self._text(task, path, text, in_shell)
         faults = self.faults
         faults.problems += map(self._not_before, sorted(unanswered(self.tasks, faults.questions)))
@@ -166,7 +166,12 @@ class _Names:
 
     def _workflow_env(self, name: str, value: str) -> None:
         for place in references(value):
-            if place.name not in self.known:
+            if place.name not in self.known and place.name in self.workflow.secrets:
+                text = f'"{place.name}" is a secret, and those can\'t be filled in'
+                self.faults.add(
+                    ("env", name), text, f"tasks have {place.name} already; remove it here", place.start
+                )
+            elif place.name not in self.known:
                 text = f"\"{place.name}\" is not known to all tasks, so the workflow's env can't read it"
                 advice = (
                     f"add it to [variables], give it with --var {place.name}=..., or move it to a task's env"
@@ -283,6 +288,11 @@ class _Names:
         return None
 
     def _unknown(self, task: TaskDefinition, name: str, *, in_condition: bool) -> tuple[str, str]:
+        if name in self.workflow.secrets:
+            advice = (
+                f'use "${name}" in the command: a secret is in the environment of tasks, never a variable'
+            )
+            return f'"{name}" is a secret, and those can\'t be filled in', advice
         if name in TOLD_HANDLERS | TOLD_WORKFLOW_HANDLER:
             who = "the workflow's handler" if name in TOLD_WORKFLOW_HANDLER else "handlers"
             return f'"{name}" is told to {who} only', 'add type = "forensic", or name it in on_failure'
@@ -303,7 +313,7 @@ def _cut(text: str, places: list[Reference]) -> str:
     return text
 
 
-def _texts(key: str, task: TaskDefinition) -> Iterator[tuple[Path, str, bool]]:
+def texts_of(key: str, task: TaskDefinition) -> Iterator[tuple[Path, str, bool]]:
     """Yield the texts of a task that may hold placeholders: where, what, and whether the shell reads it."""
     if task.cmd is not None and "{{" in task.cmd:
         yield ("tasks", key, "cmd"), task.cmd, True
