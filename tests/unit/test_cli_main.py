@@ -11,8 +11,8 @@ from cli_state import pipe, text
 
 from runwright import __version__
 from runwright.cli import main as front
+from runwright.cli.arguments import Arguments
 from runwright.cli.dispatch import guarded
-from runwright.cli.parser import Arguments
 from runwright.cli.render.terminal import Out
 from runwright.core.errors import (
     DefinitionError,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runwright.cli import run, values
+from runwright.cli.arguments import Arguments
 from runwright.cli.common import common_length
-from runwright.cli.parser import Arguments, Parser, parse
+from runwright.cli.parser import Parser, parse
 from runwright.cli.resume import chosen_schedule
 from runwright.cli.schedule import check_display, read_variables, schedule, variables
 from runwright.core.errors import UsageError

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, with_reading
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import event_record, integrity_record, plural
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import Out

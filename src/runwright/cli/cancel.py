@@ -9,8 +9,8 @@ from datetime import datetime
 
 from runwright import wiring
 from runwright.cli import values
+from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import exit_status, now, reading, short_id
-from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import run_record
 from runwright.cli.status import LIVE_STATES
 from runwright.core.errors import ConflictError

@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from runwright import wiring
-from runwright.cli.parser import Arguments
+from runwright.cli.arguments import Arguments
 from runwright.core.errors import AmbiguousRunId, StoreError
 from runwright.core.run import TIMEOUT_REASON, Run
 from runwright.core.states import RunState

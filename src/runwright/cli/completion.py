@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from runwright.cli.arguments import Arguments
 from runwright.cli.dispatch import find, parser_of
 from runwright.cli.main import COMMANDS
-from runwright.cli.parser import Arguments
 
 FILES = frozenset({"FILE", "DIR"})
 GLOBAL = frozenset({"-C", "--store"})

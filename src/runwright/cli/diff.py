@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, with_reading
 from runwright.cli.inspect import Everything, gather
-from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out

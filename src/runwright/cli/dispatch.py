@@ -5,12 +5,16 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from runwright.cli.arguments import Arguments, read_quickly
 from runwright.cli.main import COMMANDS
-from runwright.cli.parser import Arguments, Parser, parse
 from runwright.cli.render.terminal import Out
 from runwright.core.errors import DefinitionError, InternalError, Problem, RunwrightError, UsageError
 from runwright.core.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from runwright.cli.parser import Parser
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -50,13 +54,18 @@ def prepare(given: Mapping[str, str | bool], words: Sequence[str]) -> tuple[Argu
     if name == "help":
         name, rest = (rest[0] if rest else ""), ["--help"]
     module = find(name)
-    parser = parser_of(name, module)
-    args = parse(parser, rest, given)
+    args = read_quickly(module.configure, rest, given) or _read(name, module, rest, given)
     if args.directory:
         enter(args.directory)
     args.out = Out(sys.stdout, no_color=args.no_color)
     args.err = Out(sys.stderr, no_color=args.no_color)
     return args, module
+
+
+def _read(name: str, module: ModuleType, rest: Sequence[str], given: Mapping[str, str | bool]) -> Arguments:
+    from runwright.cli.parser import parse  # noqa: PLC0415 - only for what is not read quickly
+
+    return parse(parser_of(name, module), rest, given)
 
 
 def find(name: str) -> ModuleType:
@@ -71,8 +80,10 @@ def find(name: str) -> ModuleType:
     raise usage(f'there is no {kind} "{name}"', did_you_mean(name, COMMANDS) or "see `runwright --help`")
 
 
-def parser_of(name: str, module: ModuleType) -> Parser:
+def parser_of(name: str, module: ModuleType) -> "Parser":
     """Return the parser of a command, complete with the options that every command has."""
+    from runwright.cli.parser import Parser  # noqa: PLC0415 - as above
+
     parser = Parser(name, COMMANDS[name][2], (module.__doc__ or "").strip())
     module.configure(parser)
     return parser

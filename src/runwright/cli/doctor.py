@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 from msgspec import Struct
 
 from runwright import __version__, wiring
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import reading, short_ids
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural
 from runwright.cli.render.terminal import Out
 from runwright.core.errors import RunwrightError

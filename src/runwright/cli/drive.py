@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from msgspec import Struct
 
 from runwright import wiring
+from runwright.cli.arguments import Arguments
 from runwright.cli.common import Ended, exit_status
-from runwright.cli.parser import Arguments
 from runwright.cli.render.progress import View
 from runwright.cli.stop import Stopper, signals
 from runwright.core.events import ProgressEvent

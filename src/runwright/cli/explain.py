@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
+from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, short_id, with_reading
 from runwright.cli.inspect import Everything, gather
 from runwright.cli.logs import select
-from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import Record, counts_text, plural, state_counts
 from runwright.cli.render.times import duration, elapsed
 from runwright.cli.summary import quoted

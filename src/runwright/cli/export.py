@@ -16,9 +16,9 @@ from urllib.parse import quote
 import msgspec
 
 from runwright import __version__
+from runwright.cli.arguments import Arguments, add_run
 from runwright.cli.common import Reading, now, with_reading
 from runwright.cli.inspect import Everything, everything_record, gather
-from runwright.cli.parser import Arguments, add_run
 from runwright.cli.records import Record
 from runwright.core.errors import Problem, UsageError
 from runwright.ports.system import Logs

@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from runwright import wiring
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, now, with_reading
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.render.drafting import draft
 from runwright.cli.render.picture import Limits, Picture, Wishes
 from runwright.cli.render.record import Record

@@ -4,8 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import relative
-from runwright.cli.parser import Arguments, add_json
 
 PROJECT = """\
 # This file marks the root of a project. Its state (runs, logs) is kept beside it, in .runwright.

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, with_reading
-from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import (
     Record,
     attempt_record,

@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from runwright import wiring
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, now, relative, with_reading
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from runwright.cli import values
+from runwright.cli.arguments import Arguments, add_run
 from runwright.cli.common import Reading, with_reading
-from runwright.cli.parser import Arguments, add_run
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import Out
 from runwright.cli.status import LIVE_STATES

@@ -3,35 +3,14 @@
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from runwright.cli.arguments import Arguments, add_common, merge
 from runwright.cli.main import show
-from runwright.cli.render.terminal import Out
 from runwright.core.errors import Problem, UsageError
 from runwright.core.suggest import did_you_mean
 
 HELP_WIDTH = 100
-
-
-class Arguments(argparse.Namespace):
-    """Parsed arguments; every command has these, and its own options beside them.
-
-    Attributes:
-        out: Standard output.
-        err: Standard error.
-        store: Value of ``--store``, or None.
-        directory: Value of ``-C``, or None; already entered.
-    """
-
-    out: Out
-    err: Out
-    store: str | None
-    directory: str | None
-    no_color: bool
-    verbose: bool
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -63,12 +42,7 @@ class Parser(argparse.ArgumentParser):
 
     def finish(self) -> None:
         """Add what every command has; after its own options, so that help shows those first."""
-        group = self.add_argument_group("options of every command")
-        group.add_argument("-C", "--directory", metavar="DIR", help="work in this directory")
-        group.add_argument("--store", metavar="URL", help="keep state there (sqlite:///path)")
-        group.add_argument("--no-color", "--no-colour", action="store_true", help="no colours")
-        group.add_argument("--verbose", action="store_true", help="say more, with tracebacks")
-        group.add_argument("-h", "--help", action="help", help="show this text")
+        add_common(self)
 
     def print_help(self, file: object = None) -> None:
         """Print the help and end; a reader that has gone away is no error.
@@ -100,9 +74,7 @@ def parse(parser: Parser, words: Sequence[str], given: Mapping[str, str | bool])
     _, extra = read(list(words), args)
     if extra:
         raise _unknown(parser, extra)
-    for name, value in given.items():
-        if not getattr(args, name):
-            setattr(args, name, value)
+    merge(args, given)
     return args
 
 
@@ -115,15 +87,3 @@ def _unknown(parser: Parser, extra: Sequence[str]) -> UsageError:
     known = [option for action in parser._actions for option in action.option_strings]
     suggestion = did_you_mean(name, known) or f"see `{parser.prog} --help`"
     return UsageError((Problem(message=f'there is no option "{name}"', suggestion=suggestion),))
-
-
-def add_json(parser: argparse.ArgumentParser, short: bool = True) -> None:
-    """Add ``--json`` to a command."""
-    names = ["-j", "--json"] if short else ["--json"]
-    parser.add_argument(*names, action="store_true", dest="json", help="print JSON, with stable keys")
-
-
-def add_run(parser: argparse.ArgumentParser, name: str = "run", help_text: str = "") -> None:
-    """Add a run id argument to a command."""
-    text = help_text or "id of a run, or any unambiguous beginning of it, or `latest`"
-    parser.add_argument(name, metavar="RUN", help=text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from runwright.cli.parser import Arguments
+from runwright.cli.arguments import Arguments
 from runwright.cli.records import Record, plural
 from runwright.cli.render.terminal import Out, shorten
 from runwright.core.graph import Graph, build

@@ -4,24 +4,27 @@ What has succeeded is reused; what is reused, what will run and why is printed b
 Options of the original run carry over unless they are given again.
 """
 
-import argparse
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runwright import wiring
 from runwright.cli import schedule, values
+from runwright.cli.arguments import Arguments, add_run
 from runwright.cli.common import reading, short_id
 from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
-from runwright.cli.parser import Arguments, add_run
 from runwright.cli.records import Record, plural
 from runwright.cli.render.terminal import Out
 from runwright.core.options import FailurePolicy, ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run, TaskRow
 
+if TYPE_CHECKING:
+    import argparse
+
 MOST_LINES = 40
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: "argparse.ArgumentParser") -> None:
     """Add the arguments of `resume`."""
     add_run(parser)
     parser.add_argument("-n", "--dry-run", action="store_true", help="stop after showing what would be done")

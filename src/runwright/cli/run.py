@@ -4,16 +4,19 @@ Exit status: 0 succeeded, 1 failed, 2 bad input, 124 the time limit, 129/130/143
 The first Ctrl-C stops the run and lets tasks end within their grace, a second one skips the grace, a third exits.
 """
 
-import argparse
 import os
+from typing import TYPE_CHECKING
 
 from runwright.cli import schedule, values
-from runwright.cli.parser import Arguments
+from runwright.cli.arguments import Arguments
 from runwright.cli.running import run_workflow
 from runwright.core.options import FailurePolicy, RunOptions
 
+if TYPE_CHECKING:
+    import argparse
 
-def configure(parser: argparse.ArgumentParser) -> None:
+
+def configure(parser: "argparse.ArgumentParser") -> None:
     """Add the arguments of `run`."""
     parser.add_argument(
         "workflow", metavar="FILE|NAME", help="a workflow file, or the name of a workflow here"

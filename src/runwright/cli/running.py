@@ -4,9 +4,9 @@ import asyncio
 
 from runwright import wiring
 from runwright.cli import schedule
+from runwright.cli.arguments import Arguments
 from runwright.cli.common import find_workflow
 from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
-from runwright.cli.parser import Arguments
 from runwright.core.options import RunOptions
 from runwright.core.run import Run
 from runwright.core.workflow import Workflow
@@ -14,7 +14,7 @@ from runwright.core.workflow import Workflow
 
 def run_workflow(args: Arguments, options: RunOptions) -> int:
     """Load the workflow, then run it or show its plan; returns the exit status."""
-    loaded = wiring.load(find_workflow(args.workflow))
+    loaded = wiring.load(find_workflow(args.workflow), options.variables)
     if loaded.warnings and not args.quiet:
         from runwright.cli.render.problems import render_problems  # noqa: PLC0415 - only for warnings
 

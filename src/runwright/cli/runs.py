@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from runwright.cli import values
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, now, short_ids, with_reading
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out

@@ -1,18 +1,21 @@
 """The options that `run` and `resume` share: strategy and workers, variables, failure policy, how to show it."""
 
-import argparse
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from runwright.cli import values
-from runwright.cli.parser import Arguments
+from runwright.cli.arguments import Arguments
 from runwright.core.errors import Problem, UsageError
 from runwright.core.options import FailurePolicy, Strategy
+
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_WORKERS = 4
 """How many tasks run at a time when a strategy that has workers is chosen without a number."""
 
 
-def add_schedule(parser: argparse.ArgumentParser) -> None:
+def add_schedule(parser: "argparse.ArgumentParser") -> None:
     """Add the options that choose strategy and workers."""
     group = parser.add_argument_group("what runs when").add_mutually_exclusive_group()
     names = [strategy.value for strategy in Strategy]
@@ -33,7 +36,7 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_variables(parser: argparse.ArgumentParser) -> None:
+def add_variables(parser: "argparse.ArgumentParser") -> None:
     """Add the options that give values."""
     parser.add_argument(
         "--var",
@@ -54,7 +57,7 @@ def add_variables(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_policy(parser: argparse.ArgumentParser) -> None:
+def add_policy(parser: "argparse.ArgumentParser") -> None:
     """Add the options that say what a failure does to the rest."""
     group = parser.add_mutually_exclusive_group()
     for option, policy, text in (
@@ -64,7 +67,7 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
         group.add_argument(option, action="store_const", const=policy.value, dest="policy", help=text)
 
 
-def add_display(parser: argparse.ArgumentParser) -> None:
+def add_display(parser: "argparse.ArgumentParser") -> None:
     """Add the options that say how the run is shown."""
     group = parser.add_argument_group("what is shown")
     group.add_argument("--print-output", action="store_true", help="what tasks print, when they end")
@@ -130,11 +133,13 @@ def read_variables(name: str) -> Mapping[str, str]:
 
 
 def _lines(name: str, text: str) -> Iterable[tuple[str, str]]:
+    from argparse import ArgumentTypeError  # noqa: PLC0415 - slow to load
+
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
                 yield values.assignment(line.strip())
-            except argparse.ArgumentTypeError as error:
+            except ArgumentTypeError as error:
                 raise _unreadable(name, number, str(error)) from None
 
 

@@ -6,7 +6,7 @@ Save it and name it in the first line of a workflow: `#:schema ./workflow.schema
 import argparse
 from importlib.resources import files
 
-from runwright.cli.parser import Arguments
+from runwright.cli.arguments import Arguments
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -31,10 +31,15 @@ class LazyModule(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "__path__":  # asked for by every import; packages have it from the beginning
             raise AttributeError(name)
-        with _loading:  # a thread that asks while another one loads it waits until it is complete
-            if type(self) is LazyModule and "__loading__" not in self.__dict__:
-                load(self)
+        complete(self)
         return ModuleType.__getattribute__(self, name)
+
+
+def complete(module: ModuleType) -> None:
+    """Load a module if it is lazy; a thread that asks while another one loads it waits until it is complete."""
+    with _loading:
+        if type(module) is LazyModule and "__loading__" not in module.__dict__:
+            load(module)
 
 
 def load(module: ModuleType) -> None:
@@ -79,7 +84,9 @@ def _forward(module: str, name: str) -> Callable[..., Any]:
     """Return a function that passes on to one of a module."""
 
     def forward(*args: Any, **options: Any) -> Any:
-        return getattr(import_module(module), name)(*args, **options)
+        real = import_module(module)
+        complete(real)  # or it would give us ourselves
+        return getattr(real, name)(*args, **options)
 
     return forward
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from runwright.cli import values
+from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, exit_status, now, short_id, with_reading
-from runwright.cli.parser import Arguments, add_json, add_run
 from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import duration, elapsed, instant

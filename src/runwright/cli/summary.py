@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from runwright.cli.arguments import Arguments
 from runwright.cli.common import Ended, short_id
-from runwright.cli.parser import Arguments
 from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import STATE_STYLES, Out

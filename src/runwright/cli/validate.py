@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from runwright import wiring
+from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import find_workflow, relative
-from runwright.cli.parser import Arguments, add_json
 from runwright.cli.records import Record, plural, problem_record
 from runwright.cli.render.problems import render_problems
 from runwright.core.errors import DefinitionError, Problem

@@ -1,7 +1,6 @@
 """Values of options, as people write them."""
 
 import re
-from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 
 AGO = r"([0-9]+)(d|w)"
@@ -10,6 +9,12 @@ VARIABLE = r"[A-Za-z0-9_.+\-\[\]=,]+"
 """Compiled on first use: the start of a run is measured."""
 
 DAYS = {"d": 1, "w": 7}
+
+
+def _refusal(message: str) -> Exception:
+    from argparse import ArgumentTypeError  # noqa: PLC0415 - slow to load
+
+    return ArgumentTypeError(message)
 
 
 def seconds(text: str) -> float:
@@ -26,7 +31,7 @@ def seconds(text: str) -> float:
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
     except ValueError as error:
-        raise ArgumentTypeError(f'"{text}" is no duration: {error}') from None
+        raise _refusal(f'"{text}" is no duration: {error}') from None
 
 
 def since(text: str) -> datetime:
@@ -49,6 +54,8 @@ def until(text: str) -> datetime:
 
 
 def _instant(text: str) -> datetime:
+    from argparse import ArgumentTypeError  # noqa: PLC0415 - slow to load
+
     now = datetime.now().astimezone()
     if text in {"today", "yesterday"}:
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -60,7 +67,7 @@ def _instant(text: str) -> datetime:
     try:
         return now - timedelta(seconds=seconds(text))
     except (ArgumentTypeError, OverflowError):
-        raise ArgumentTypeError(
+        raise _refusal(
             f'"{text}" is neither a date (2026-01-31), a date with time, nor a duration (7d, 12h)'
         ) from None
 
@@ -73,13 +80,13 @@ def assignment(text: str) -> tuple[str, str]:
     """
     name, equals, value = _split_assignment(text)
     if not equals:
-        raise ArgumentTypeError(f'"{text}" has no "=": write NAME=VALUE')
+        raise _refusal(f'"{text}" has no "=": write NAME=VALUE')
     if not re.fullmatch(VARIABLE, name):
-        raise ArgumentTypeError(f'"{name}" can\'t name a variable: use letters, digits, "_", "-" and "."')
+        raise _refusal(f'"{name}" can\'t name a variable: use letters, digits, "_", "-" and "."')
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ArgumentTypeError(f'the value of "{name}" is not valid UTF-8') from None
+        raise _refusal(f'the value of "{name}" is not valid UTF-8') from None
     return name, value
 
 
@@ -100,7 +107,7 @@ def workers(text: str) -> int:
         ArgumentTypeError: If it is no whole number from 1 on.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f'"{text}" is no number of tasks from 1 on')
+        raise _refusal(f'"{text}" is no number of tasks from 1 on')
     return int(text)
 
 
@@ -111,5 +118,5 @@ def count(text: str) -> int:
         ArgumentTypeError: If it is not one.
     """
     if not text.isdecimal():
-        raise ArgumentTypeError(f'"{text}" is no whole number from 0 on')
+        raise _refusal(f'"{text}" is no whole number from 0 on')
     return int(text)
