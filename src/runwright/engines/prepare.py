@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct, convert, structs, to_builtins
 
 from runwright.core.definition import pin, unpin
-from runwright.core.errors import DefinitionError, Problem
+from runwright.core.errors import DefinitionError
 from runwright.core.events import AnyEvent, RunResumed, RunStarted, TaskEnded
 from runwright.core.graph import Graph, build
 from runwright.core.options import RunOptions, Strategy
@@ -113,7 +113,7 @@ async def create(
     kept = _left_out(graph, options)
     strategy, workers = manner.settle()
     definition = pin(workflow, source)
-    redactor = _redactor(doors, workflow, options, definition)
+    redactor = _redactor(doors, workflow, options, definition, path)
     now = doors.clock.now()
     run = Run(
         id=doors.new_id(),
@@ -181,7 +181,7 @@ async def resume(
     pinned = await doors.store.definition(run.definition)
     fresh = pin(graph.workflow, source)
     definition = pinned if fresh.digest == pinned.digest else fresh
-    redactor = _redactor(doors, graph.workflow, options, definition)
+    redactor = _redactor(doors, graph.workflow, options, definition, run.path)
     strategy, workers = manner.settle(run.strategy, run.workers)
     variables = RunVariables(graph.workflow.variables, options.variables)
     variables.restore(await doors.store.variables(run.id), _standing(decided))
@@ -231,22 +231,17 @@ def _resumed(at: datetime, run: Run, continued: Run, decided: Continuation) -> R
     )
 
 
-def _redactor(doors: Doors, workflow: Workflow, options: RunOptions, definition: Definition) -> Redactor:
+def _redactor(
+    doors: Doors, workflow: Workflow, options: RunOptions, definition: Definition, path: str
+) -> Redactor:
     """Return what masks the run's secrets; refuse to record what holds one."""
-    redactor = Redactor([doors.environ.get(name, "") for name in workflow.secrets])
-    if not redactor:
-        return redactor
-    holders = [f"variable {name}" for name, value in options.variables.items() if redactor.finds(value)]
-    if redactor.finds(definition.source):
-        holders.append("the workflow file")
-    elif redactor.finds(definition.content.decode()):
-        holders.append("the workflow")
-    if redactor.finds(" ".join(options.tags)):
-        holders.append("a tag")
-    if holders:
-        message = f"{' and '.join(holders)}: holds the value of a secret, which would be stored"
-        advice = "read it from the environment in the task instead"
-        raise DefinitionError((Problem(message=message, suggestion=advice),))
+    secrets = {name: doors.environ.get(name, "") for name in workflow.secrets}
+    redactor = Redactor(secrets.values())
+    if redactor:
+        from runwright.core.leaks import leaks  # noqa: PLC0415 - a run without secrets starts sooner
+
+        if problems := leaks(secrets, options.variables, options.tags, definition, path):
+            raise DefinitionError(problems)
     return redactor
 
 
