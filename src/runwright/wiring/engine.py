@@ -91,15 +91,19 @@ def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
     return router
 
 
-def load(path: Path) -> "LoadedWorkflow":
+def load(path: Path, given: Collection[str] = ()) -> "LoadedWorkflow":
     """Read and check a workflow file.
+
+    Args:
+        path: Where it is.
+        given: Names of variables that will come with the run's options.
 
     Raises:
         DefinitionError: With every fault of the file.
     """
     from runwright.adapters.toml import load_workflow
 
-    return load_workflow(path, executor_args=executor_args())
+    return load_workflow(path, executor_args=executor_args(), given=given)
 
 
 def open_store(location: "StateLocation | str | Path | None" = None, *, read_only: bool = False) -> RunStore:
@@ -193,18 +197,24 @@ class Engine:
             DefinitionError: If the definition, the options or a variable is wrong.
             StoreError: If the run can't be recorded.
         """
-        definition, source, path = self._definition(workflow)
+        options = options or RunOptions()
+        definition, source, path = self._definition(workflow, options.variables)
         self._workspaces.sweep()
         engine = self._engine(definition)
         try:
-            return await engine.execute(definition, options or RunOptions(), source=source, path=path)
+            return await engine.execute(definition, options, source=source, path=path)
         finally:
             self._engines.discard(engine)
 
     async def plan_resume(self, run_id: str, options: RunOptions | None = None) -> ResumePlan:
         """Say what `resume` would reuse and run again, and why; writes nothing."""
+        options = options or RunOptions()
         current, _ = await self._current(run_id, options)
-        return await self._engine(current).plan_resume(run_id, options or RunOptions(), current)
+        engine = self._engine(current)
+        try:
+            return await engine.plan_resume(run_id, options, current)
+        finally:
+            self._engines.discard(engine)
 
     async def resume(self, run_id: str, options: RunOptions | None = None) -> Run:
         """Continue a failed, cancelled or interrupted run under the same id, and return its record.
@@ -218,11 +228,12 @@ class Engine:
             UsageError: If it has succeeded.
             DefinitionError: If its file has become wrong.
         """
+        options = options or RunOptions()
         current, source = await self._current(run_id, options)
         self._workspaces.sweep()
         engine = self._engine(current or await self._pinned(run_id))
         try:
-            return await engine.resume(run_id, options or RunOptions(), current, source=source)
+            return await engine.resume(run_id, options, current, source=source)
         finally:
             self._engines.discard(engine)
 
@@ -238,17 +249,20 @@ class Engine:
         if self._owns_store:
             await self.store.close()
 
-    def _definition(self, workflow: "Workflow | LoadedWorkflow | str | Path") -> tuple[Workflow, str, str]:
+    def _definition(
+        self, workflow: "Workflow | LoadedWorkflow | str | Path", given: Collection[str]
+    ) -> tuple[Workflow, str, str]:
         if isinstance(workflow, Workflow):
             return workflow, "", ""
-        loaded = load(Path(workflow)) if isinstance(workflow, str | Path) else workflow
+        loaded = load(Path(workflow), given) if isinstance(workflow, str | Path) else workflow
         return loaded.workflow, loaded.source_text, str(Path(loaded.path).absolute())
 
-    async def _current(self, run_id: str, options: RunOptions | None) -> tuple[Workflow | None, str]:
+    async def _current(self, run_id: str, options: RunOptions) -> tuple[Workflow | None, str]:
         """Return what the run's file says now; None if there is no file or the pinned text is asked for."""
         run = await self.store.find_run(run_id)
-        wants_file = run.path and not (options is not None and options.pinned)
-        return _read_again(Path(run.path)) if wants_file else (None, "")
+        if not run.path or options.pinned:
+            return None, ""
+        return _read_again(Path(run.path), {*run.options.get("variables", ()), *options.variables})
 
     async def _pinned(self, run_id: str) -> Workflow:
         from runwright.core.definition import unpin
@@ -286,11 +300,11 @@ class Engine:
         return engine
 
 
-def _read_again(path: Path) -> tuple[Workflow | None, str]:
+def _read_again(path: Path, given: Collection[str]) -> tuple[Workflow | None, str]:
     if not path.is_file():
         return None, ""
     try:
-        loaded = load(path)
+        loaded = load(path, given)
     except DefinitionError as error:
         advice = "mend the file, or resume with --pinned to use the definition as it was"
         *others, last = error.problems
@@ -312,13 +326,17 @@ def make_engine(
     return Engine(store, strategy=strategy, workers=workers, listener=listener, logs=logs, location=location)
 
 
-def load_workflow(path: str | Path) -> "LoadedWorkflow":
+def load_workflow(path: str | Path, *, given: Collection[str] = ()) -> "LoadedWorkflow":
     """Read and check a workflow file.
+
+    Args:
+        path: Where it is.
+        given: Names of variables that will come with the run's options.
 
     Raises:
         DefinitionError: With every fault of the file.
     """
-    return load(Path(path))
+    return load(Path(path), given)
 
 
 def decode_workflow(
