@@ -20,6 +20,8 @@ PINS = ROOT / "tools" / "constraints.txt"
 def install() -> None:
     """Bring both environments up to date."""
     _set_up(OWN, [ROOT / "pyproject.toml", PINS], lambda: _pip(OWN, "-e", str(ROOT), "-c", str(PINS)))
+    own = str(OWN / "bin" / "python")
+    subprocess.run([own, "-m", "compileall", "-q", str(ROOT / "src")], check=False)  # as an installed wheel is
     _set_up(PEERS, [WANTED], lambda: _pip(PEERS, "-r", str(WANTED)) or _one_by_one())
 
 

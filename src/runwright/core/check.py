@@ -24,6 +24,7 @@ from runwright.core.condition import parse
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.graph import find_circle
 from runwright.core.node_names import node_fault
+from runwright.core.pattern import pattern
 from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
@@ -37,7 +38,7 @@ NO_EXECUTORS: Executors = {}
 MOST_SUGGESTIONS = 100
 """So many unknown names get a suggestion; searching one among 100,000 tasks takes a while."""
 
-_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_KEY = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
 _KEY_ADVICE = "use letters, digits, - and _ only"
 
 

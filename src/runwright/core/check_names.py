@@ -10,6 +10,7 @@ from msgspec import Struct
 from runwright.core.check_fields import Path
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.node_names import example_node, node_fault
+from runwright.core.pattern import pattern
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
 from runwright.core.variables import Reference, compile_shell, is_plain, references, split_owner
@@ -21,7 +22,7 @@ MOST_NAMES = 10_000
 MOST_SUGGESTIONS = 100
 SHORT_LIST = 8
 
-_REGISTERED = re.compile(r"[A-Za-z0-9_.+\-]+", re.ASCII)
+_REGISTERED = pattern(r"[A-Za-z0-9_.+\-]+", re.ASCII)
 
 
 class Owner(Struct, frozen=True, gc=False):
@@ -259,7 +260,7 @@ class _Names:
         owner, dot, rest = split_owner(name)
         if dot and owner.partition("[")[0] in self.tasks:
             return self._of_node(task, owner, rest, path, offset)
-        if any(pattern.fullmatch(name) for pattern in self.patterns):
+        if any(form.fullmatch(name) for form in self.patterns):
             return None
         return self._unknown(task, name, in_condition=path[2] == "if")
 

@@ -15,13 +15,14 @@ from typing import NoReturn
 from msgspec import Struct
 
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.pattern import pattern
 from runwright.core.suggest import closest, did_you_mean
 
 NAME = r"[A-Za-z0-9_.+\-\[\]=,]+"
 PLACEHOLDER = rf"\{{\{{!*\.{NAME}(?:!raw)?\}}\}}"
-_PLACEHOLDER = re.compile(rf"\{{\{{(!*)\.({NAME})(!raw)?\}}\}}")
+_PLACEHOLDER = pattern(rf"\{{\{{(!*)\.({NAME})(!raw)?\}}\}}")
 
-_NOTHING_OPENS = re.compile(r"[^'\"\\`$#<(\n]*")
+_NOTHING_OPENS = pattern(r"[^'\"\\`$#<(\n]*")
 
 Lookup = Callable[[str], str]
 """Where values come from; raises KeyError for a name that has none, as ``{...}.__getitem__`` does.
