@@ -1,5 +1,6 @@
 """The front door: which module runs, how arguments are read, and what becomes of errors."""
 
+import os
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -188,9 +189,12 @@ def test_messages_cannot_drive_the_terminal() -> None:
 
 def test_a_closed_pipe_is_quiet() -> None:
     code = "import sys; from runwright.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    for words in (["--help"], ["runs", "--store", "nothing.db"], ["help", "run"]):
+    for words in (["--help"], ["runs"], ["help", "run"]):
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-c", code, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "RUNWRIGHT_STORE": "nothing.db"},
         )
         assert process.stdout is not None
         assert process.stderr is not None

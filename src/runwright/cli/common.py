@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runwright import wiring
 from runwright.cli.arguments import Arguments
-from runwright.core.errors import AmbiguousRunId, StoreError
+from runwright.core.errors import AmbiguousRunId, Problem, StoreError, UsageError
 from runwright.core.run import TIMEOUT_REASON, Run
 from runwright.core.states import RunState
 from runwright.ports.stores import RunStore
@@ -46,8 +46,16 @@ def now() -> datetime:
 
 @asynccontextmanager
 async def reading(args: Arguments) -> AsyncIterator[Reading]:
-    """Open the store and the logs for reading; nothing is written, not even a missing directory."""
+    """Open the store and the logs for reading; nothing is written, not even a missing directory.
+
+    Raises:
+        UsageError: If the command line names a store that is not there; one of the project is empty until it is made.
+    """
     location = wiring.state_location(args.store)
+    if args.store and not location.database.exists():
+        text = f"there is no store at {location.database}"
+        advice = "check --store; a store is made by the first run in it"
+        raise UsageError((Problem(message=text, suggestion=advice),))
     store = wiring.open_store(location, read_only=True)
     try:
         yield Reading(store, wiring.open_logs(location), location)

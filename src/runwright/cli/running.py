@@ -19,6 +19,8 @@ def run_workflow(args: Arguments, options: RunOptions) -> int:
         from runwright.cli.render.problems import render_problems  # noqa: PLC0415 - only for warnings
 
         args.err.lines(render_problems(loaded.warnings, args.err, "warning"))
+    if args.variables and not args.quiet:
+        warn_unread(args, loaded.workflow)
     strategy, workers = schedule.schedule(args)
     if args.dry_run:
         from runwright.cli.plan import show_plan  # noqa: PLC0415 - not needed to run
@@ -35,6 +37,18 @@ def run_workflow(args: Arguments, options: RunOptions) -> int:
 
     setup = Setup(title=loaded.workflow.name, strategy=strategy, workers=workers, prepare=prepare)
     return asyncio.run(drive(args, setup, work))
+
+
+def warn_unread(args: Arguments, workflow: Workflow) -> None:
+    """Say which variables of ``--var`` nothing in the workflow reads; those of files may serve several workflows."""
+    from runwright.core.unread import unread  # noqa: PLC0415 - only for variables
+
+    err = args.err
+    for name, hint in unread(workflow, dict(args.variables)):
+        advice = hint or f"tasks see it as $RUNWRIGHT_VAR_{name}"
+        err.line(
+            f"{err.paint('warning:', 'warn')} --var {err.clean(name)}: nothing in the workflow reads it; {err.clean(advice)}"
+        )
 
 
 def node_ids(workflow: Workflow, options: RunOptions) -> list[str]:
