@@ -167,7 +167,7 @@ BEGIN
   -- (An upsert, since an UPDATE with a FROM would look through all tasks of the run for each of them.)
   INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, ignored)
   SELECT known.run, known.id, '', '', '', 0, 0, known.state, '', change.value ->> 6, 0
-  FROM json_each(NEW.reserved) AS change
+  FROM jsonb_each(NEW.reserved) AS change
   CROSS JOIN tasks AS known ON known.run = NEW.run AND known.id = change.value ->> 0
   WHERE true
   ON CONFLICT (run, id) DO UPDATE SET attempts = max(tasks.attempts, excluded.attempts);
@@ -177,7 +177,7 @@ BEGIN
   SELECT
     NEW.run, value ->> 0, value ->> 1, value ->> 0, value ->> 2, value ->> 3, -1, value ->> 4,
     value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, nullif(value -> 10, 'null'), value ->> 11
-  FROM json_each(NEW.tasks)
+  FROM jsonb_each(NEW.tasks)
   WHERE true
   ON CONFLICT (run, id) DO UPDATE SET
     state      = excluded.state,
@@ -194,7 +194,7 @@ BEGIN
 
   INSERT INTO attempts (run, task_id, number, seq, state, started_at, ended_at, failure)
   SELECT NEW.run, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
-  FROM json_each(NEW.attempts)
+  FROM jsonb_each(NEW.attempts)
   WHERE true
   ON CONFLICT (run, task_id, number) DO UPDATE SET
     state      = excluded.state,
@@ -205,7 +205,7 @@ BEGIN
 
   INSERT INTO variables (run, name, value, set_by, set_at)
   SELECT NEW.run, value ->> 'name', value ->> 'value', value ->> 'set_by', value ->> 'set_at'
-  FROM json_each(NEW.variables)
+  FROM jsonb_each(NEW.variables)
   WHERE true
   ON CONFLICT (run, name) DO UPDATE SET
     value = excluded.value, set_by = excluded.set_by, set_at = excluded.set_at;

@@ -45,14 +45,14 @@ DELETE FROM tasks WHERE run = :key
 -- name: insert_fresh_tasks
 INSERT INTO tasks (run, id, position, key, name, role, level, state, reason, attempts, ignored)
 SELECT :key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, 'pending', '', 0, 0
-FROM json_each(:tasks)
+FROM jsonb_each(:tasks)
 
 -- name: insert_tasks
 INSERT INTO tasks (run, id, position, key, name, role, level, state, reason, attempts, ignored, started_at, ended_at,
                    failure, value)
 SELECT :key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
        value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, nullif(value -> 13, 'null')
-FROM json_each(:tasks)
+FROM jsonb_each(:tasks)
 
 -- name: recount
 UPDATE runs SET (pending, running, succeeded, failed, skipped, cancelled) = (
