@@ -312,7 +312,7 @@ class TestExplain:
             ("load", ["because of it report did not run"]),
             ("maybe", ["skipped: its condition is false", 'its condition is: rows == "0"']),
             ("report", ['cancelled: needs task "load", which failed', "it needs load (1 failed)"]),
-            ("alarm@load", ["it is a handler of load"]),
+            ("alarm@load", ["alarm (handler of load) succeeded", "it is a handler; it was called for load"]),
             ("build", ["build, 2 nodes 2 succeeded"]),
         ],
     )
@@ -366,7 +366,7 @@ class TestInspect:
 
     def test_as_text(self, cli: Cli) -> None:
         out = cli("inspect", FAILED)[1]
-        assert "alarm@load (handler)" in out
+        assert "alarm (handler of load)" in out
         assert "work-stealing, 4 at a time" in out
         assert "VARIABLE" in out
 

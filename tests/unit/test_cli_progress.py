@@ -68,7 +68,7 @@ def test_tree() -> None:
         "│  ├─ ✗ [os=linux]  2.0 s  exit status 1",
         "│  ╰─ ⠋ [os=mac]  1.0 s",
         "├─ ⊖ load  needs build",
-        "╰─ ⠋ alarm@build  1.0 s",
+        "╰─ ⠋ alarm (handler of build)  1.0 s",
         "",
         "━━━━━━━━━━━━━━━━━━━━━━━━━━━╸────────  3/4  ✓ 1  ✗ 1  ⊖ 1  ↻ 1  6.0 s",
     ]
@@ -134,10 +134,33 @@ def test_lines() -> None:
         "  │ (cut here; the log has all of it)",
         "✗ build[os=linux]  2.0 s  exit status 1",
         "⊖ load  needs build",
-        "→ alarm@build (handler)",
+        "→ alarm (handler of build)",
         "→ build[os=mac]  Build",
         "a note",
     ]
+
+
+def test_a_cleanup_is_not_a_task_that_starts() -> None:
+    events = [
+        event("task_started", "env[k=v].cleanup", 1, attempt=1, role=TaskRole.CLEANUP, task_name="env"),
+        event(
+            "task_done",
+            "env[k=v].cleanup",
+            2,
+            role=TaskRole.CLEANUP,
+            task_name="env",
+            state=TaskState.SUCCEEDED,
+        ),
+    ]
+    out = pipe()
+    view = PlainView(out, "etl")
+    progress = Progress(1)
+    for one in events:
+        view.event(one)
+        progress.fold(one)
+    view.close()
+    assert text(out).splitlines() == ["↺ env[k=v] cleanup", "✓ env[k=v] cleanup  1.0 s"]
+    assert "╰─ ✓ env[k=v] cleanup  1.0 s" in Tree(pipe(), "etl", ["env[k=v]"], progress).frame(at(3), 30)
 
 
 def test_json_lines() -> None:

@@ -6,11 +6,14 @@ import pytest
 from cli_state import START, pipe, terminal
 
 from runwright.cli.render.ansi import only_colours, without_escapes
+from runwright.cli.render.names import said
 from runwright.cli.render.problems import render_problems
+from runwright.cli.render.progress import label
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import cell_width, clean, shorten
 from runwright.cli.render.times import ago, duration, elapsed, precise
 from runwright.core.errors import Problem
+from runwright.core.states import TaskRole
 
 DANGEROUS = "\x1b]0;title\x07\x1b[2J\x9b31m\r\n\t\u202eevil\u2066\x00\x7f"
 
@@ -151,3 +154,20 @@ def test_problems_without_a_place() -> None:
         "a.toml:12:3: warning: bad thing",
         "3 warnings",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row_id", "role", "words"),
+    [
+        ("test[py=3.12]", TaskRole.TASK, "test[py=3.12]"),
+        ("env[k=v].cleanup", TaskRole.CLEANUP, "env[k=v] cleanup"),
+        ("notify@test[py=3.12]", TaskRole.HANDLER, "notify (handler of test[py=3.12])"),
+        ("notify@test[at=a@b]", TaskRole.HANDLER, "notify (handler of test[at=a@b])"),
+        ("notify@*", TaskRole.HANDLER, "notify (handler of the run)"),
+        ("last@notify@*", TaskRole.HANDLER, "last (handler of handler notify)"),
+    ],
+)
+def test_ids_in_words(row_id: str, role: TaskRole, words: str) -> None:
+    assert said(row_id, role) == words
+    assert label(row_id, row_id.partition("[")[0].partition("@")[0], role) == words
+    assert label(row_id, "A name", role) == f"{words}  A name"

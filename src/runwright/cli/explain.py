@@ -12,6 +12,7 @@ from runwright.cli.common import Reading, short_id, with_reading
 from runwright.cli.inspect import Everything, gather
 from runwright.cli.logs import select
 from runwright.cli.records import Record, counts_text, plural, state_counts
+from runwright.cli.render.names import CLEANUP, cause, said
 from runwright.cli.render.times import duration, elapsed
 from runwright.cli.summary import quoted
 from runwright.core.events import RunResumed, TaskRetrying
@@ -22,6 +23,7 @@ from runwright.core.workflow import Workflow
 MOST_LINES = 10
 MOST_ATTEMPTS = 3
 MOST_NAMES = 3
+FALSE = "its condition is false: "
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -152,10 +154,13 @@ def _one(found: Everything, row: TaskRow, short: str) -> Explanation:
     commands = [f"runwright logs {short} {quoted(row.id)}"] if row.attempts else []
     if found.run.state in RESUMABLE_RUN_STATES and row.state is not TaskState.SUCCEEDED:
         commands.append(f"runwright resume {short}")
-    elif found.run.state in RESUMABLE_RUN_STATES:
+    elif found.run.state in RESUMABLE_RUN_STATES and row.role is TaskRole.TASK:
         commands.append(f"runwright resume {short} --from {quoted(row.id)}")
     return Explanation(
-        subject=row.id, state=row.state.value, facts=[fact for fact in facts if fact], next=commands
+        subject=said(row.id, row.role),
+        state=row.state.value,
+        facts=[fact for fact in facts if fact],
+        next=commands,
     )
 
 
@@ -185,18 +190,24 @@ def _needs(found: Everything, row: TaskRow, workflow: Workflow | None) -> Iterat
     """Yield what the task waited for, and its condition."""
     definition = workflow.tasks.get(row.key) if workflow else None
     if row.role is not TaskRole.TASK:
-        yield f"it is a {row.role.value} of {row.id.partition('@')[2] or row.key}"
+        yield _role(row)
     if definition is None:
         return
-    if definition.depends_on:
+    if definition.depends_on and row.role is TaskRole.TASK:
         states = Counter(
             other.state.value
             for other in found.tasks
             if other.key in {name.partition("[")[0] for name in definition.depends_on}
         )
         yield f"it needs {_names(definition.depends_on)} ({counts_text(states)})"
-    if definition.condition:
+    if definition.condition and row.role is not TaskRole.CLEANUP and not row.reason.startswith(FALSE):
         yield f"its condition is: {definition.condition}"
+
+
+def _role(row: TaskRow) -> str:
+    if row.role is TaskRole.CLEANUP:
+        return f"it is the cleanup of {row.id.removesuffix(CLEANUP)}"
+    return f"it is a handler; it was called for {cause(row.id.partition('@')[2])}"
 
 
 def _tries(found: Everything, row: TaskRow) -> Iterator[str]:

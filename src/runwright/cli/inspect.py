@@ -19,11 +19,11 @@ from runwright.cli.records import (
     variable_record,
 )
 from runwright.cli.records import counts_text as counted
+from runwright.cli.render.names import said
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration, elapsed, instant
 from runwright.core.run import Attempt, Definition, Run, TaskRow, Variable
-from runwright.core.states import TaskRole
 from runwright.ports.stores import RunStore, StoredEvent
 
 TASKS = (
@@ -141,10 +141,9 @@ def _run_lines(found: Everything, out: Out) -> Iterator[str]:
 
 
 def _task_row(row: TaskRow) -> tuple[Cell | str, ...]:
-    role = "" if row.role is TaskRole.TASK else f" ({row.role.value})"
     why = row.failure.message if row.failure else row.reason
     return (
-        row.id + role,
+        said(row.id, row.role),
         Cell(row.state.value, STATE_STYLES[row.state.value]),
         str(row.attempts),
         instant(row.started_at),

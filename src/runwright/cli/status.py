@@ -12,6 +12,7 @@ from runwright.cli import values
 from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, exit_status, now, short_id, with_reading
 from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
+from runwright.cli.render.names import said
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import duration, elapsed, instant
 from runwright.core.run import Run, TaskRow
@@ -102,6 +103,6 @@ def _running(rows: Sequence[TaskRow], at: datetime, out: Out) -> Iterator[str]:
     for row in rows[:MOST_RUNNING]:
         again = f"  attempt {row.attempts}" if row.attempts > 1 else ""
         spent = duration(elapsed(row.started_at, None, at))
-        yield f"  {out.state_mark('running')} {out.clean(row.id)}  {spent}{again}"
+        yield f"  {out.state_mark('running')} {out.clean(said(row.id, row.role))}  {spent}{again}"
     if len(rows) > MOST_RUNNING:
         yield f"  and {len(rows) - MOST_RUNNING} more"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from runwright.cli.render.names import key_of, said
 from runwright.cli.render.terminal import Out, clean
 from runwright.core.events import ProgressEvent, ProgressKind
 from runwright.core.states import TaskRole, TaskState
@@ -104,11 +105,10 @@ class Progress:
             self.counts[state] = self.counts.get(state, 0) + 1
 
 
-def label(task_id: str, task_name: str) -> str:
-    """Return what people are shown: the id, which commands take, and the name if it says more."""
-    key = task_id.partition("[")[0].partition("@")[0]
-    extra = "" if not task_name or task_name in {task_id, key} else f"  {task_name}"
-    return clean(task_id + extra)
+def label(task_id: str, task_name: str, role: TaskRole = TaskRole.TASK) -> str:
+    """Return what people are shown: the id, which commands take, in words, and the name if it says more."""
+    extra = "" if not task_name or task_name in {task_id, key_of(task_id, role)} else f"  {task_name}"
+    return clean(said(task_id, role) + extra)
 
 
 def output_lines(event: ProgressEvent, out: Out) -> Sequence[str]:

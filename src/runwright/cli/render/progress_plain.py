@@ -50,10 +50,10 @@ class PlainView:
         out, kind = self._out, event.kind
         if kind is Kind.RUN_STARTED:
             return f"{out.paint(out.mark('start'), 'live')} {self._title}  run {event.run_id}"
-        name = label(event.task_id, event.task_name) + _role(event)
+        name = label(event.task_id, event.task_name, event.role)
         if kind is Kind.TASK_STARTED:
             again = f"  attempt {event.attempt}" if event.attempt > 1 else ""
-            return f"{out.state_mark('running')} {name}{again}"
+            return f"{self._begin(event.role)} {name}{again}"
         if kind is Kind.TASK_RETRYING:
             wait = f" in {duration(event.delay)}" if event.delay else ""
             text = f"{name}  attempt {event.attempt} failed: {out.clean(event.error)}; again{wait}"
@@ -62,12 +62,12 @@ class PlainView:
             return self._end(event, name)
         return ""
 
+    def _begin(self, role: TaskRole) -> str:
+        out = self._out
+        return out.paint(out.mark("undo"), "live") if role is TaskRole.CLEANUP else out.state_mark("running")
+
     def _end(self, event: ProgressEvent, name: str) -> str:
         state = (self._progress.states.get(event.task_id) or TaskState.SUCCEEDED).value
         spent = duration(self._progress.spent.get(event.task_id))
         why = self._out.clean(event.error) if state != "succeeded" else ""
         return "  ".join(part for part in (f"{self._out.state_mark(state)} {name}", spent, why) if part)
-
-
-def _role(event: ProgressEvent) -> str:
-    return "" if event.role is TaskRole.TASK else f" ({event.role.value})"

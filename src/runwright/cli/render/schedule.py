@@ -7,6 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from runwright.cli.render.names import said
 from runwright.cli.render.record import Record, durations, measures
 from runwright.core.graph import Graph, critical_path
 from runwright.core.states import TaskRole, TaskState
@@ -122,7 +123,9 @@ def _lanes(record: Record, start: datetime, critical: set[str], ready: Mapping[s
     lanes = [
         Lane(
             id=row.id,
-            label=row.id if "[" in row.id or row.role is not TaskRole.TASK else row.name or row.id,
+            label=said(row.id, row.role)
+            if "[" in row.id or row.role is not TaskRole.TASK
+            else row.name or row.id,
             role=row.role,
             state=row.state,
             ready=min(ready.get(row.id, bars[row.id][0].start), bars[row.id][0].start),

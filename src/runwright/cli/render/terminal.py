@@ -35,6 +35,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "start": ("▶", ">"),
     "end": ("■", "#"),
     "retry": ("↻", "~"),
+    "undo": ("↺", "<"),
     "warning": ("!", "!"),
     "bar": ("│", "|"),
     "ellipsis": ("…", "..."),

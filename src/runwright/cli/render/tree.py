@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from runwright.cli.render.names import said
 from runwright.cli.render.progress import Progress
 from runwright.cli.render.terminal import STATE_STYLES, Out, cell_width, clean, shorten
 from runwright.cli.render.times import duration, elapsed
@@ -101,7 +102,7 @@ class Tree:
     def _node(self, node: str, now: datetime, text: str = "") -> str:
         progress, out = self._progress, self._out
         state = progress.states.get(node, TaskState.PENDING)
-        name = clean(text or node)
+        name = clean(text or said(node, progress.roles.get(node, TaskRole.TASK)))
         head = f"{self._mark(state, now)} {out.paint(name, 'dim') if state is TaskState.PENDING else name}"
         spent = elapsed(progress.running.get(node), None, now) if state in LIVE else progress.spent.get(node)
         tail = [out.paint(duration(spent), "dim")] if spent is not None else []
