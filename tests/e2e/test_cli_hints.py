@@ -56,3 +56,28 @@ def test_the_project_s_own_store_is_empty_until_it_is_made(project: Project) -> 
     assert (done.returncode, json.loads(done.stdout), done.stderr) == (0, [], "")
     done = project("runs", RUNWRIGHT_STORE="later.db")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_dry_run_shows_what_is_known_and_nothing_that_is_left_out(project: Project) -> None:
+    project.write(
+        "copy.toml",
+        """
+[tasks.prepare]
+cmd = "true"
+[tasks.copy]
+cmd = "cp {{.from}} {{.rest}}"
+matrix = { from = ["a", "b"] }
+depends_on = ["prepare"]
+[tasks.end]
+cmd = "true"
+depends_on = ["copy[from=a]", "prepare"]
+[variables]
+rest = "c"
+""",
+    )
+    whole = project("run", "copy.toml", "--dry-run").stdout
+    assert "  copy[from=b]  after prepare  cp b {{.rest}}\n" in whole
+    part = project("run", "copy.toml", "--only", "copy", "--only", "end", "--dry-run").stdout
+    assert "  copy[from=a]  cp a {{.rest}}\n" in part
+    assert "  end  after copy[from=a]  true\n" in part
+    assert "prepare" not in part

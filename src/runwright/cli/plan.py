@@ -1,12 +1,13 @@
 """What a run would do, by level; nothing is run and nothing is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from runwright.cli.arguments import Arguments
 from runwright.cli.records import Record, plural
 from runwright.cli.render.terminal import Out, shorten
 from runwright.core.graph import Graph, build
 from runwright.core.options import RunOptions, Strategy
+from runwright.core.variables import references
 from runwright.core.workflow import TaskDefinition, Workflow
 
 LONGEST_COMMAND = 100
@@ -79,7 +80,7 @@ def plan_lines(
     for level, nodes in found:
         yield out.paint(f"level {level}", "dim")
         for node in nodes:
-            yield f"  {_node_line(graph, node, out)}"
+            yield f"  {_node_line(graph, node, chosen, out)}"
     if graph.handlers():
         yield f"{out.paint('on failure', 'dim')}  {out.clean(', '.join(sorted(graph.handlers())))}"
     if chosen is not None:
@@ -87,19 +88,36 @@ def plan_lines(
     yield "nothing was run"
 
 
-def _node_line(graph: Graph, node: int, out: Out) -> str:
+def _node_line(graph: Graph, node: int, chosen: set[int] | None, out: Out) -> str:
     definition = graph.definition(node)
     parts = [out.clean(graph.ids[node])]
-    if definition.depends_on:
-        parts.append(out.paint(f"after {out.clean(', '.join(definition.depends_on))}", "dim"))
+    if needs := _needs(graph, definition, chosen):
+        parts.append(out.paint(f"after {out.clean(', '.join(needs))}", "dim"))
     if definition.condition:
         parts.append(out.paint(f"if {out.clean(definition.condition)}", "warn"))
-    parts.append(out.paint(_work(definition, out), "live"))
+    parts.append(out.paint(_work(definition, graph.matrix(node), out), "live"))
     return "  ".join(parts)
 
 
-def _work(definition: TaskDefinition, out: Out) -> str:
+def _needs(graph: Graph, definition: TaskDefinition, chosen: set[int] | None) -> list[str]:
+    """Return what a task waits for, without what is left out."""
+    if chosen is None:
+        return list(definition.depends_on)
+    ids = {graph.ids[node] for node in chosen}
+    keys = {name.partition("[")[0] for name in ids}
+    return [name for name in definition.depends_on if name in (ids if "[" in name else keys)]
+
+
+def _work(definition: TaskDefinition, matrix: Mapping[str, str], out: Out) -> str:
     text = definition.cmd if definition.cmd is not None else " ".join(definition.argv) or definition.executor
-    lines = text.strip().splitlines() or [""]
+    lines = _with_values(text, matrix).strip().splitlines() or [""]
     more = out.mark("ellipsis") if len(lines) > 1 else ""
     return out.clean(shorten(lines[0], LONGEST_COMMAND, out.mark("ellipsis")) + more)
+
+
+def _with_values(text: str, matrix: Mapping[str, str]) -> str:
+    """Put in the values of the matrix; those of variables are known at run time only."""
+    for place in reversed(references(text)):
+        if place.name in matrix:
+            text = text[: place.start] + matrix[place.name] + text[place.end :]
+    return text
