@@ -345,3 +345,20 @@ def test_a_store_that_fails_while_a_retry_waits_ends_the_wait() -> None:
     bench.run(scenario())
     assert bench.clock.monotonic() < 10
     assert bench.commands() == ["a"]
+
+
+def test_a_listener_that_stops_the_run_at_the_first_start_sees_no_second() -> None:
+    bench = Bench({"a": takes(1000), "b": takes(1000)})
+
+    async def scenario() -> None:
+        def listen(event: ProgressEvent) -> None:
+            if event.kind is ProgressKind.TASK_STARTED:
+                engine.stop("heard enough")
+
+        engine = bench.engine(Strategy.WORK_STEALING, 3)
+        seen = await bench.see(await engine.execute(flow("ab"), RunOptions(progress=listen)))
+        assert seen.states() == {"a": CANCELLED, "b": CANCELLED}
+        assert [attempt.task_id for attempt in seen.attempts] == ["a"]
+
+    bench.run(scenario())
+    assert bench.commands() == ["a"]
