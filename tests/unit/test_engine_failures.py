@@ -24,6 +24,7 @@ from runwright.core.events import ProgressKind, TaskEnded, TaskRetrying
 from runwright.core.options import FailurePolicy, RunOptions, Strategy
 from runwright.core.states import FINAL_TASK_STATES, RunState
 from runwright.core.task import Result
+from runwright.engines.workflow import REASON_LENGTH
 from runwright.testing import Script
 
 SPREAD = flow({"bad": "", "after": "bad", "good": "", "more": "good", "last": "more"})
@@ -34,7 +35,7 @@ def test_keep_going_runs_all_that_needs_no_failure(strategy: Strategy, workers: 
     bench = Bench({"bad": fails(3)})
     seen = bench.execute(SPREAD, strategy, workers, failure_policy=FailurePolicy.KEEP_GOING)
     assert seen.state is RunState.FAILED
-    assert seen.reason == 'task "bad" failed'
+    assert seen.reason == 'task "bad" failed: exit status 3'
     assert seen.states() == {
         "bad": FAILED,
         "good": SUCCEEDED,
@@ -509,3 +510,10 @@ def test_a_crash_while_deciding_comes_out_too() -> None:
 
     bench.run(scenario())
     assert bench.stopped() == ["a"]
+
+
+def test_the_reason_of_a_run_is_bounded() -> None:
+    seen = Bench().execute(flow({"a": {"cmd": "{{." + "x" * 600 + "}}"}}))
+    assert seen.state is RunState.FAILED
+    assert seen.reason.startswith('task "a" failed: undefined variable "xxx')
+    assert len(seen.reason) == REASON_LENGTH < len(seen.rows["a"].reason)

@@ -63,7 +63,7 @@ def test_a_failed_run_says_why() -> None:
     assert [event.kind for event in bench.events][-3:] == [Kind.TASK_STARTED, Kind.TASK_DONE, Kind.RUN_DONE]
     failed = next(event for event in bench.events if event.kind is Kind.TASK_FAILED)
     assert (failed.state, failed.error) == (FAILED, "exit status 1")
-    assert bench.events[-1].error == 'task "a" failed'
+    assert bench.events[-1].error == 'task "a" failed: exit status 1'
     assert [event.role for event in bench.events if event.task_id == "h@a"] == [TaskRole.HANDLER] * 2
 
 

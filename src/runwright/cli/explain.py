@@ -87,7 +87,7 @@ def explain_run(found: Everything, short: str) -> Explanation:
     ordinary = [row for row in found.tasks if row.role is TaskRole.TASK]
     failed = [row for row in ordinary if row.state is TaskState.FAILED]
     facts = [f"{plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"]
-    if run.reason:
+    if run.reason and not (run.state is RunState.FAILED and failed):
         facts.append(run.reason)
     if run.state is RunState.INTERRUPTED:
         facts.append("its engine died before the run had ended; nothing of it runs any more")

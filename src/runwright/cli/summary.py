@@ -54,7 +54,8 @@ def summary_lines(ended: Ended, failed: Sequence[TaskRow], short: str, out: Out)
     state = out.state(run.state.value)
     yield f"{mark} {out.clean(run.name)} {state} in {duration(ended.spent)}  run {run.id}"
     yield f"  {plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"
-    if run.reason and run.state is not RunState.SUCCEEDED:
+    told = run.state is RunState.FAILED and any(not row.ignored for row in failed)
+    if run.reason and run.state is not RunState.SUCCEEDED and not told:
         yield f"  {out.clean(run.reason)}"
     for row in failed[:MOST_FAILURES]:
         yield from failure_lines(row, out)

@@ -24,6 +24,9 @@ from runwright.engines.prepare import Doors, Manner, Prepared
 from runwright.engines.progress import Listener, Progress
 from runwright.engines.session import RunSession
 
+REASON_LENGTH = 500
+"""Most characters of the reason for which a run failed; the failure itself has all of it."""
+
 CALLER_GONE = "the caller cancelled it"
 """Why a run stops whose `execute` or `resume` is cancelled."""
 
@@ -236,6 +239,8 @@ class WorkflowEngine:
             failure = driver.first_failure or Failure(code="E_CANCELLED", message=reason)
             await aftermath.run_failed(planner.failed, failure)
         await aftermath.clean_up([*reversed(driver.finished), *_earlier(prepared)])
+        if state is RunState.FAILED and driver.first_failure is not None:
+            reason = f"{reason}: {driver.first_failure.message}"[:REASON_LENGTH]
         if state is RunState.SUCCEEDED and _is_partial(prepared):
             state, reason = RunState.CANCELLED, "some tasks were left out by --only and have not run"
         await journal.append([RunEnded(at=self._doors.clock.now(), state=state, reason=reason)])
