@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from runwright.core.errors import TaskFailed
+from runwright.core.document import decode_workflow
+from runwright.core.errors import DefinitionError, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, Task, TaskId
 from runwright.executors import python_child
-from runwright.executors.python import TRACEBACK_BYTES, Python
+from runwright.executors.python import TRACEBACK_BYTES, Python, PythonArgs
 from runwright.ports.system import Command, Exit
 from runwright.testing import FakeProcesses, LocalSession, Script
 
@@ -464,3 +465,11 @@ def test_a_process_says_why_its_value_is_none(bench: Bench) -> None:
     assert answer.read_bytes() == b"!Object of type set is not JSON serializable"
     _, answer = interpreted(bench, "one")
     assert answer.read_bytes() == b"1"
+
+
+def test_a_missing_function_is_asked_for_with_an_example() -> None:
+    table = {"tasks": {"a": {"executor": "python"}}}
+    with pytest.raises(DefinitionError) as caught:
+        decode_workflow(table, default_name="w", executor_args={"python": PythonArgs})
+    (problem,) = caught.value.problems
+    assert problem.suggestion == 'add args.function = "module:name"'

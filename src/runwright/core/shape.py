@@ -141,7 +141,7 @@ class _Walker:
                     Problem(
                         message=f'{_place(path)} needs "{name}"',
                         path=path,
-                        suggestion=f"add {name} = ... ({expectation(field.type)})",
+                        suggestion=f"add {_key(path, name)} = {_example(field.type)}",
                     )
                 )
                 self.broken.add((*path, name))
@@ -352,3 +352,15 @@ def _place(path: Path) -> str:
     if len(path) == 2 and path[0] in ("tasks", "executors"):
         return f'{str(path[0])[:-1]} "{path[1]}"'
     return f'"{path[-1]}"'
+
+
+def _key(path: Path, name: str) -> str:
+    """Return a key as it can be written in the table of a task."""
+    return f"args.{name}" if path[-1:] == ("args",) else name
+
+
+def _example(kind: inspect.Type) -> str:
+    """Return a value as it could be written, if the record gives an example, else what is expected."""
+    known = kind.extra_json_schema or {} if isinstance(kind, inspect.Metadata) else {}
+    examples = known.get("examples")
+    return f'"{examples[0]}"' if examples else f"... ({expectation(kind)})"

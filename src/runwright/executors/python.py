@@ -10,10 +10,10 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 from signal import Signals
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
@@ -39,7 +39,7 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for all others.
     """
 
-    function: str
+    function: Annotated[str, Meta(examples=["module:name"])]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     mode: Literal["auto", "async", "thread", "process"] = "auto"
     env: Mapping[str, str] = field(default_factory=dict)
