@@ -28,7 +28,7 @@ from runwright.core.run import Lease
 Action = Callable[[apsw.Connection], Any]
 """What to do in a transaction of its own."""
 
-LINGER_SECONDS = 0.005
+LINGER_SECONDS = 0.02
 """Longest that a commit nobody waits for is put off; a commit costs about as much as ten events."""
 
 _MOST_TRIES = 100
