@@ -14,6 +14,7 @@ WORKFLOW = """
 name = "long"
 kill_grace = "{grace}"
 [tasks.nap]
+depends_on = ["done"]
 cmd = "{trap} echo $$ > pid; echo started; while :; do sleep 0.05; done"
 cleanup = ["echo cleaned > cleaned"]
 [tasks.done]
