@@ -1,0 +1,108 @@
+"""The page of limits names every bound that a user can meet."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src/runwright"
+PAGE = (ROOT / "docs/reference/limits.md").read_text()
+LIMIT = re.compile(
+    r"_?(?:MOST|MAX|MIN|LONGEST|LARGEST|SHORTEST|LEAST|DEEPEST|SPARE)_?|.*_(?:BYTES|SECONDS|LENGTH)$"
+)
+OUTSIDE = ("testing/", "cli/render/")
+
+DOCUMENTED = {
+    "adapters/names.py:LONGEST": "| name of a log file | 200 characters |",
+    "adapters/sqlite/errors.py:BUSY_SECONDS": "| locked store | 60 s |",
+    "adapters/toml.py:LONGEST_FILE": "| workflow file | 64 MiB |",
+    "adapters/toml_syntax.py:MOST_ERRORS": "| errors of TOML's own syntax shown at once | 20;",
+    "adapters/toml_syntax.py:MOST_TEXT": "1 in files above 256 KiB |",
+    "cli/doctor.py:LEAST_BYTES": "64 MiB at least |",
+    "cli/doctor.py:SPARE_BYTES": "| free disk that `doctor` wants | 1 GiB;",
+    "cli/explain.py:MOST_ATTEMPTS": "3 attempts",
+    "cli/explain.py:MOST_LINES": "| `explain` | 10 lines",
+    "cli/explain.py:MOST_NAMES": "3 names a line",
+    "cli/logs.py:LONGEST_LINE": "| line shown by `logs` | 64 KiB at a time |",
+    "cli/plan.py:LONGEST_COMMAND": "| command shown by `run --dry-run` | 100 characters |",
+    "cli/resume.py:MOST_LINES": "| plan of `resume` | 40 tasks in each part |",
+    "cli/status.py:MOST_RUNNING": "| `status` of a run | 20 running tasks |",
+    "cli/status.py:SHORTEST_INTERVAL": "| `status --interval` | at least 0.1 s |",
+    "cli/summary.py:MOST_FAILURES": "| summary of a run | 10 failures",
+    "core/check.py:MOST_SUGGESTIONS": "| 100 of each kind",
+    "core/check_fields.py:MOST_NODES": "| nodes of one matrix | 1,000,000 |",
+    "core/check_fields.py:MOST_RETRIES": "| `retries` | 1,000,000 |",
+    "core/check_names.py:MOST_NAMES": "| 10,000 are checked by name |",
+    "core/check_names.py:MOST_SUGGESTIONS": "| 100 of each kind",
+    "core/condition.py:DEEPEST": "100 levels deep |",
+    "core/condition.py:LONGEST": "| text of an `if` | 64 KiB",
+    "core/duration.py:LARGEST": "1 EiB (2^60 bytes)",
+    "core/duration.py:LONGEST": "| duration | 100 years |",
+    "core/events.py:PROGRESS_OUTPUT_BYTES": "| output in one `task_output` event | 64 KiB |",
+    "core/redact.py:MIN_LINE_BYTES": "its lines 6 |",
+    "core/redact.py:MIN_SECRET_BYTES": "| secret | at least 3 bytes",
+    "core/retry.py:LONGEST_DELAY": "| delay between attempts | 366 days |",
+    "core/runvars.py:MAX_EXPORTED": "| variables in the environment of a task | 1,000 |",
+    "core/runvars.py:VALUE_BYTES": "| one variable | 64 KiB |",
+    "core/shape.py:MOST_SUGGESTIONS": "1,000 for unknown keys",
+    "core/suggest.py:MOST_CANDIDATES": "20,000 candidates each |",
+    "core/variables.py:MOST_WRITTEN": "| names told of what a task did write | 8 |",
+    "engines/aftermath.py:AFTERMATH_SECONDS": "| a handler, or the cleanups of one task | 300 s",
+    "engines/leasekeeper.py:LEASE_SECONDS": "| 30 s, renewed every 8 s |",
+    "engines/leasekeeper.py:LISTEN_SECONDS": "| noticed within 0.5 s |",
+    "engines/leasekeeper.py:RENEW_SECONDS": "| 30 s, renewed every 8 s |",
+    "engines/workflow.py:REASON_LENGTH": "| reason of a failed run | 500 characters |",
+    "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT` | 1 MiB |",
+    "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
+    "executors/shell.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
+    "executors/shell.py:STDERR_BYTES": "in a failure | 4 KiB |",
+}
+NO_CONCERN = {
+    "engines/driver.py:LARGEST_WINDOW": "how many attempts are reserved at once",
+    "adapters/logs.py:COPY_BYTES": "how much is copied at a time",
+    "adapters/logs.py:LEAST_SEGMENT": "how the tail of a log is cut into files",
+    "adapters/logfiles.py:LEAST_CUT": "the room for the mark of a cut",
+    "adapters/process.py:REPORT_BYTES": "a message between our own processes",
+    "adapters/sqlite/reader.py:_MOST_TRIES": "part of the patience with a locked store",
+    "adapters/sqlite/writer.py:LINGER_SECONDS": "how commits are gathered",
+    "adapters/sqlite/writer.py:_MOST_TRIES": "part of the patience with a locked store",
+    "adapters/warden/main.py:MOST_FILES": "descriptors that are closed in the process that watches over others",
+    "cli/common.py:ID_LENGTH": "the length of an id",
+    "cli/common.py:SHORTEST_ID": "how many characters of an id are shown",
+    "core/duration.py:_LONGEST_TEXT": "no duration is written longer",
+}
+
+
+def limits() -> set[str]:
+    """Return every constant of the sources that is a number and, by its name, a bound."""
+    found = set()
+    for path in SRC.rglob("*.py"):
+        name = path.relative_to(SRC).as_posix()
+        for node in [] if name.startswith(OUTSIDE) else ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                constant = node.targets[0].id
+                if constant.isupper() and LIMIT.match(constant) and _is_number(node.value):
+                    found.add(f"{name}:{constant}")
+    return found
+
+
+def _is_number(value: ast.expr) -> bool:
+    names = (ast.Constant, ast.BinOp)
+    return isinstance(value, names) and not any(
+        isinstance(part, ast.Constant) and not isinstance(part.value, int | float) for part in ast.walk(value)
+    )
+
+
+def test_every_limit_is_known() -> None:
+    assert limits() - DOCUMENTED.keys() - NO_CONCERN.keys() == set(), "add it to limits.md and to this test"
+
+
+def test_no_limit_is_listed_that_is_gone() -> None:
+    assert (DOCUMENTED.keys() | NO_CONCERN.keys()) - limits() == set()
+
+
+@pytest.mark.parametrize("constant", DOCUMENTED)
+def test_the_page_tells_a_limit(constant: str) -> None:
+    assert DOCUMENTED[constant] in PAGE
