@@ -193,7 +193,7 @@ class Bench:
             "new_id": lambda: f"{next(self._numbers):08x}-0000-7000-8000-000000000000",
             "draw": lambda: self._draw,
             "environ": self._environ,
-            "directory": "/work",
+            "directory": "/project",
             "skip_grace": self.processes.skip_grace,
         }
         return Doors(**{**found, **changed})

@@ -245,14 +245,14 @@ def test_options_carry_over_and_can_be_overridden() -> None:
         failure_policy=FailurePolicy.KEEP_GOING,
         variables=given,
         clean_env=True,
-        directory="/there",
+        directory="/elsewhere",
     )
     again = bench.resume(first, variables={"y": "2"}, start_from=("say",))
     assert again.states() == {"bad": FAILED, "say": SUCCEEDED, "end": CANCELLED}
     assert bench.commands()[2:] == ["bad", "say 1 2"]
     assert (again.run.strategy, again.run.workers) == ("levels", 3)
     assert bench.command("bad").clean_env
-    assert bench.command("bad").cwd == "/there"
+    assert bench.command("bad").cwd == "/elsewhere"
     assert again.variables["y"] == "2"
     third = bench.resume(again, variables={"x": "3"}, start_from=("say",))
     assert bench.commands()[-2:] in (["say 3 2", "end"], ["end", "say 3 2"])

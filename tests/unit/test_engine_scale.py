@@ -63,7 +63,7 @@ def test_very_many_tasks_run_to_the_end(shape: str, strategy: Strategy, workers:
         new_id=lambda: "00000000-0000-7000-8000-000000000000",
         draw=lambda: 0.0,
         environ={},
-        directory="/work",
+        directory="/project",
         skip_grace=lambda: None,
     )
     engine = WorkflowEngine(doors, strategy=strategy, workers=workers)

@@ -115,7 +115,7 @@ def test_placeholders_in_args_environment_and_directory() -> None:
     (command,) = bench.processes.ran
     assert command_text(command) == "a 'it'\\''s'"
     assert (command.env["X"], command.env["Y"]) == ("<it's>", "w")
-    assert command.cwd == "/work/sub/it's"
+    assert command.cwd == "/project/sub/it's"
 
 
 @pytest.mark.parametrize("clean", ["no", "task", "run"])
