@@ -76,3 +76,12 @@ def test_an_unknown_variable_is_a_failure(fields: dict[str, Any], part: str) -> 
     with pytest.raises(TaskFailed, match='undefined variable "nobody"') as caught:
         getattr(body(**fields), part)(LOOKUP)
     assert caught.value.failure.code == "E_TEMPLATE"
+
+
+@pytest.mark.parametrize("directory", ["/proc", "/sys/kernel", "/dev"])
+def test_a_directory_is_checked_again_with_its_values(directory: str) -> None:
+    lookup = {"dir": directory}.__getitem__
+    with pytest.raises(TaskFailed) as caught:
+        body(working_dir="{{.dir}}").working_dir(lookup)
+    assert caught.value.failure.code == "E_TEMPLATE"
+    assert f'a task can\'t run in "{directory}"' in caught.value.failure.message

@@ -66,7 +66,7 @@ class Body:
     def working_dir(self, lookup: Lookup) -> str:
         """Return the directory to run in; empty for the run's."""
         text = self._definition.working_dir
-        return _guarded(lambda: fill(text, lookup)) if text else ""
+        return _guarded(lambda: _directory(text, lookup)) if text else ""
 
     def register(self, lookup: Lookup) -> str:
         """Return the name under which the value is registered; empty for none."""
@@ -94,6 +94,18 @@ class Body:
 def _command(text: str) -> Callable[[Lookup], str]:
     """Return how to fill in a command line; reading its shell syntax is left out where nothing is to be filled in."""
     return compile_shell(text).render if has_placeholder(text) else lambda _: text
+
+
+def _directory(text: str, lookup: Lookup) -> str:
+    """Fill in a directory, and refuse what the check of the file would have refused had it known the values."""
+    if not has_placeholder(text):
+        return text
+    from runwright.core.check_fields import working_dir_fault  # noqa: PLC0415 - few directories have placeholders
+
+    filled = fill(text, lookup)
+    if fault := working_dir_fault(filled):
+        raise DefinitionError(fault)
+    return filled
 
 
 def _all(commands: Sequence[Callable[[Lookup], str]], lookup: Lookup) -> list[str]:
