@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from runwright.cli.arguments import Arguments
 from runwright.cli.common import Ended, short_id
 from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
+from runwright.cli.render.names import said
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration
@@ -70,7 +71,7 @@ def failure_lines(row: TaskRow, out: Out) -> Iterator[str]:
     message = failure.message if failure else row.reason
     attempts = f" after {row.attempts} attempts" if row.attempts > 1 else ""
     ignored = " (ignored)" if row.ignored else ""
-    yield f"{out.state_mark('failed')} {out.clean(row.id)}  {out.clean(message)}{attempts}{ignored}"
+    yield f"{out.state_mark('failed')} {out.clean(said(row.id, row.role))}  {out.clean(message)}{attempts}{ignored}"
     tail = failure.stderr_tail.splitlines()[-TAIL_LINES:] if failure else []
     bar = out.paint(out.mark("bar"), "dim")
     for line in tail:
