@@ -25,13 +25,13 @@ def text(shape: str) -> str:
         lines += [f"[tasks.t{number}]", 'executor = "python"']
         if shape == "chain" and number:
             lines.append(f'depends_on = ["t{number - 1}"]')
-        lines.append('args = { function = "noop:noop" }')
+        lines.append(f'args = {{ function = "noop_{shape}:noop" }}')
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize("shape", ["chain", "fan"])
 def test_very_many_durable_tasks_run_to_the_end(shape: str, tmp_path: Path) -> None:
-    (tmp_path / "noop.py").write_text("async def noop():\n    pass\n")
+    (tmp_path / f"noop_{shape}.py").write_text("async def noop():\n    pass\n")
     path = tmp_path / f"{shape}.toml"
     path.write_text(text(shape))
 
