@@ -21,7 +21,8 @@ def install() -> None:
     """Bring both environments up to date."""
     _set_up(OWN, [ROOT / "pyproject.toml", PINS], lambda: _pip(OWN, "-e", str(ROOT), "-c", str(PINS)))
     own = str(OWN / "bin" / "python")
-    subprocess.run([own, "-m", "compileall", "-q", str(ROOT / "src")], check=False)  # as an installed wheel is
+    # An installed wheel has its bytecode, so our sources get theirs.
+    subprocess.run([own, "-m", "compileall", "-q", str(ROOT / "src")], check=False)
     _set_up(PEERS, [WANTED], lambda: _pip(PEERS, "-r", str(WANTED)) or _one_by_one())
 
 
