@@ -12,7 +12,7 @@ LEASE_SECONDS = 30.0
 """How long a dead engine on another machine keeps its runs; one on this machine is found at once."""
 
 RENEW_SECONDS = 8.0
-"""Three renewals may fail before the lease lapses."""
+"""Often enough that an engine held up for a while still has its lease."""
 
 LISTEN_SECONDS = 0.5
 """How soon a request to stop is noticed."""
