@@ -108,7 +108,8 @@ def test_three_signals_leave_at_once_and_the_task_dies_too(running: Running) -> 
         running.process.send_signal(signal.SIGTERM)
         number += 1
         time.sleep(0.01)
-    assert running.process.returncode == 143
+    # The last of them may come when everything is closed and the process only has to leave.
+    assert running.process.returncode in (143, -signal.SIGTERM)
     assert number >= 2
     wait_until(lambda: not running.task_lives(), "the end of the task")
 

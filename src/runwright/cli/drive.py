@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import ExitStack
 
 from msgspec import Struct
 
@@ -61,6 +62,7 @@ async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitabl
         gc.enable()
     location = wiring.state_location(args.store)
     store = wiring.open_store(location, read_only=False)
+    held = ExitStack()  # signals are held until all is closed: a late one must not break into that
     try:
         relay = Relay()
         engine = wiring.make_engine(
@@ -75,22 +77,27 @@ async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitabl
             view = choose_view(args, setup.title, await setup.prepare(engine))
             relay.view = view
             begun = time.monotonic()
-            run, status = await watched(args, engine, view, work)
+            run, status = await watched(args, engine, view, work, held)
             spent = time.monotonic() - begun
         await finish(args, store, Ended(run, status, spent))
     finally:
         await store.close()
+        held.close()
     return status
 
 
 async def watched(
-    args: Arguments, engine: Engine, view: View, work: Callable[[Engine], Awaitable[Run]]
+    args: Arguments,
+    engine: Engine,
+    view: View,
+    work: Callable[[Engine], Awaitable[Run]],
+    held: ExitStack,
 ) -> tuple[Run, int]:
-    """Run `work` with signals and a view; returns the run and the exit status."""
+    """Run `work` with signals, which stay `held`, and a view; returns the run and the exit status."""
     stopper = Stopper(engine.stop, lambda text: say(view, args, text), leave(view))
+    held.enter_context(signals(stopper))
     try:
-        with signals(stopper):
-            run = await work(engine)
+        run = await work(engine)
     finally:
         view.close()
     status = exit_status(run)
