@@ -85,3 +85,7 @@ def test_a_directory_is_checked_again_with_its_values(directory: str) -> None:
         body(working_dir="{{.dir}}").working_dir(lookup)
     assert caught.value.failure.code == "E_TEMPLATE"
     assert f'a task can\'t run in "{directory}"' in caught.value.failure.message
+
+
+def test_a_directory_without_placeholders_is_taken_as_it_is() -> None:
+    assert body(working_dir="sub/{x}").working_dir(LOOKUP) == "sub/{x}"

@@ -131,6 +131,13 @@ class Ranged(Struct):
 SizeUpToTen = __import__("typing").Annotated[int, Meta(le=10)]
 
 
+class Noted(Struct):
+    size: "SizeWithNote | None" = None
+
+
+SizeWithNote = __import__("typing").Annotated[int, Meta(extra_json_schema={"examples": [3]})]
+
+
 def argument_faults(kind: type[Struct], args: dict[str, Any]) -> list[Problem]:
     flow = Workflow(name="w", tasks={"a": TaskDefinition(key="a", name="a", executor="x", args=args)})
     return check_workflow(flow, executor_args={"x": kind})
@@ -143,6 +150,7 @@ def test_arguments_are_checked_against_their_record() -> None:
     assert found[0].message == '"size" must be an integer, not a string'
     assert "<= 10" in argument_faults(Ranged, {"size": 11})[0].message
     assert argument_faults(Ranged, {"size": 9}) == []
+    assert argument_faults(Noted, {"size": "3"})[0].message == '"size" must be an integer, not a string'
 
 
 def test_an_executor_of_the_file_completes_the_arguments() -> None:
