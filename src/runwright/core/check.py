@@ -85,6 +85,7 @@ class _Checker:
         self.problems.append(Problem(message=message, path=path, suggestion=suggestion, offset=offset))
 
     def check(self) -> None:
+        """Find the faults of every table, and add them to `problems`."""
         check_common(self.workflow, self.add)
         for name, config in self.workflow.executors.items():
             self.problems += check_plain(config, ("executors", name))

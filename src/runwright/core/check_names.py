@@ -76,6 +76,7 @@ class _Names:
         self.of_workflow = self._called_by_workflow()
 
     def check(self) -> list[Problem]:
+        """Return the faults of every name that a task sets or reads."""
         for key, task in self.tasks.items():
             if task.register:
                 self._register(key, task)

@@ -89,8 +89,8 @@ class _Walker:
         self.meant: dict[tuple[type, str], str | None] = {}
 
     def walk(self, kind: inspect.Type, value: Any, path: Path) -> Any:
-        while isinstance(kind, inspect.Metadata):
-            kind = kind.type
+        """Return a value without what does not fit its type, and note each fault with its place."""
+        kind = _bare(kind)
         if isinstance(kind, inspect.UnionType):
             return self._union(kind, value, path)
         if isinstance(kind, inspect.StructType):
