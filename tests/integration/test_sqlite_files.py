@@ -225,11 +225,11 @@ def schema(path) -> list:
         database.close()
 
 
-SECOND = (2, "0002_test", "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE notes (text TEXT) STRICT;")
+NEXT = (3, "0003_test", "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE notes (text TEXT) STRICT;")
 
 
 def test_every_old_version_migrates_to_the_newest_schema(tmp_path, monkeypatch):
-    known = [*sql.migrations(), SECOND]
+    known = [*sql.migrations(), NEXT]
     fresh = tmp_path / "fresh.db"
     monkeypatch.setattr(connection, "migrations", lambda: known)
     connection.open_for_writing(str(fresh), "full").close()
@@ -243,11 +243,38 @@ def test_every_old_version_migrates_to_the_newest_schema(tmp_path, monkeypatch):
         assert schema(path) == schema(fresh)
 
 
+def test_an_old_store_is_read_without_being_migrated(tmp_path, monkeypatch):
+    path = tmp_path / "runs.db"
+    known = sql.migrations()
+    monkeypatch.setattr(connection, "migrations", lambda: known[:1])
+    connection.open_for_writing(str(path), "full").close()
+    database = apsw.Connection(str(path))
+    database.execute(
+        "INSERT INTO runs (id, name, kind, state, reason, definition, path, tags, strategy, workers, options,"
+        " parent_id, created_at, resume_count, token, head_seq, head_hash)"
+        " VALUES ('r', 'old', 'workflow', 'failed', '', '', '', '[]', '', 1, '{}', '', '2026-01-01T00:00:00.000000Z',"
+        " 0, 1, 0, x'00')"
+    )
+    database.close()
+    monkeypatch.undo()
+    before = path.read_bytes()
+
+    async def work():
+        store = SqliteStore.open(path, read_only=True)
+        (run,) = await store.list_runs(RunFilter())
+        await store.close()
+        return run
+
+    run = asyncio.run(work())
+    assert (run.name, run.parent_task) == ("old", "")
+    assert path.read_bytes() == before
+
+
 def test_a_migration_that_fails_leaves_the_old_version(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
     asyncio.run(make(path, events=4))
     before = schema(path)
-    broken = (2, "0002_test", SECOND[2] + "SELECT no_such_function();")
+    broken = (3, "0003_test", NEXT[2] + "SELECT no_such_function();")
     monkeypatch.setattr(connection, "migrations", lambda: [*sql.migrations(), broken])
     with pytest.raises(StoreError, match="no_such_function"):
         SqliteStore.open(path)
@@ -256,7 +283,7 @@ def test_a_migration_that_fails_leaves_the_old_version(tmp_path, monkeypatch):
     assert asyncio.run(read_everything(path))[1].ok
 
 
-@pytest.mark.parametrize(("place", "version"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(("place", "version"), [("before", 0), ("after", connection.newest_version())])
 def test_a_process_killed_while_it_migrates_leaves_one_version_or_the_other(tmp_path, place, version):
     path = tmp_path / "runs.db"
     assert crash(path, RUNWRIGHT_FAILPOINT=f"store.{place}_migration:1") == -9

@@ -75,8 +75,8 @@ class Replay:
     """The rows that a run's events lead to.
 
     A resume replaces the rows of the tasks, so it closes a chapter: what it redoes is pending again, what it removed is
-    gone, and what neither succeeded nor runs again was left out, which means cancelled. Handlers and cleanups of former
-    chapters may or may not keep their rows.
+    gone, and what neither succeeded nor runs again was left out, which means cancelled, unless the resume keeps it as it
+    is. Handlers and cleanups of former chapters may or may not keep their rows.
     """
 
     def __init__(self) -> None:
@@ -111,13 +111,13 @@ class Replay:
         rows = self._rows
         rows.apply(self._chapter)
         for row in list(rows.tasks.values()):
-            if row.role is TaskRole.TASK and row.state is not TaskState.SUCCEEDED:
+            if row.role is TaskRole.TASK and row.state is not TaskState.SUCCEEDED and not resumed.keeps:
                 rows.tasks[row.id] = structs.replace(row, state=TaskState.CANCELLED)
         for task_id in resumed.redo:
             rows.tasks[task_id] = TaskRow(id=task_id, key=task_id, name=task_id)
         for task_id in resumed.removed:
             rows.tasks.pop(task_id, None)
-        self._unheard_of = TaskState.CANCELLED
+        self._unheard_of = TaskState.PENDING if resumed.keeps else TaskState.CANCELLED
         self._chapter = Changes(self._chapter.seq)
 
     def _task_problem(self, tasks: Sequence[TaskRow]) -> str:

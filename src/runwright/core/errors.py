@@ -8,7 +8,15 @@
     │   └── DuplicateExecutor    two executors want one name                   exit 2
     ├── ExecutionError           a task or a run did not succeed               exit 1
     │   ├── TaskFailed           the body of a task failed; carries a Failure
-    │   └── NoExecutorFound      nobody runs tasks of this route
+    │   ├── NoExecutorFound      nobody runs tasks of this route
+    │   ├── PlanFailed           a step of a plan failed
+    │   │   ├── PlanTimeout      the plan took longer than it may
+    │   │   └── PlanCancelled    the plan was stopped
+    │   ├── GoalFailed           a goal was not reached: too many errors, or a fatal one
+    │   │   ├── GoalTimeout      it took longer than it may
+    │   │   ├── GoalCancelled    the reconciliation was stopped
+    │   │   └── Oscillation      the same rounds come again and again
+    │   └── FatalError           what an action raises to stop its reconciliation at once
     ├── ConflictError            somebody else holds what is asked for         exit 1
     │   ├── RunIsActive          another engine drives this run
     │   └── LeaseLost            this engine's right to the run has passed on
@@ -25,7 +33,7 @@ A failing task is data (an outcome with a `Failure`), not an exception that cros
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -130,6 +138,70 @@ class NoExecutorFound(ExecutionError):
     """Nobody runs tasks of this route; the message names who is known."""
 
     code = "E_NO_EXECUTOR"
+
+
+class PlanFailed(ExecutionError):
+    """A step of a plan failed; the first error of a step is the cause.
+
+    Attributes:
+        outcome: The `PlanOutcome` of the execution.
+    """
+
+    code = "E_PLAN"
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        self.outcome = outcome
+        super().__init__(message)
+
+
+class PlanTimeout(PlanFailed):
+    """A plan took longer than its limit; cleanups have run."""
+
+    code = "E_TIMEOUT"
+
+
+class PlanCancelled(PlanFailed):
+    """A plan was stopped; cleanups have run."""
+
+    code = "E_CANCELLED"
+
+
+class GoalFailed(ExecutionError):
+    """A goal was not reached: an error was fatal, or one more than is tolerated; that error is the cause.
+
+    Attributes:
+        outcome: The `GoalOutcome` of the reconciliation.
+    """
+
+    code = "E_GOAL"
+
+    def __init__(self, message: str, outcome: Any = None) -> None:
+        self.outcome = outcome
+        super().__init__(message)
+
+
+class GoalTimeout(GoalFailed):
+    """A reconciliation took longer than its limit."""
+
+    code = "E_TIMEOUT"
+
+
+class GoalCancelled(GoalFailed):
+    """A reconciliation was stopped."""
+
+    code = "E_CANCELLED"
+
+
+class Oscillation(GoalFailed):
+    """Rounds without an error repeat the same cycle of plans; the message names the cycle's actions."""
+
+    code = "E_OSCILLATION"
+
+
+class FatalError(ExecutionError):
+    """What an action or a goal raises to stop its reconciliation at once, whatever errors are tolerated."""
+
+    code = "E_FATAL"
 
 
 class ConflictError(RunwrightError):

@@ -54,6 +54,8 @@ class RunResumed(Event, tag="run_resumed", frozen=True, kw_only=True):
         added: Tasks that the changed definition has and the former one had not.
         removed: Tasks that the changed definition has no more.
         variables: Values overridden from outside, by name.
+        keeps: True if a task that is neither here nor succeeded stays as it is (plans and goals); else it is
+            cancelled, because nobody asked for it.
     """
 
     from_state: RunState
@@ -67,6 +69,7 @@ class RunResumed(Event, tag="run_resumed", frozen=True, kw_only=True):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    keeps: bool = False
 
 
 class AttemptsReserved(Event, tag="attempts_reserved", frozen=True, kw_only=True):
@@ -129,6 +132,36 @@ class TaskEnded(Event, tag="task_ended", frozen=True, kw_only=True):
     role: TaskRole = TaskRole.TASK
 
 
+class StateSaved(Event, tag="state_saved", frozen=True, kw_only=True):
+    """The state that the steps of a plan share has changed.
+
+    Attributes:
+        task_id: The step that changed it.
+        values: New values as JSON, by name.
+        removed: Names that are no more.
+        lost: Why values can't be stored, by name: they are gone once the engine is.
+    """
+
+    task_id: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+
+class RoundPlanned(Event, tag="round_planned", frozen=True, kw_only=True):
+    """A goal has said which actions it still needs; none means that it is reached.
+
+    Attributes:
+        round: From 1, over all resumes of the run.
+        actions: Names, in order.
+        failure: Why it could not say.
+    """
+
+    round: int
+    actions: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
 class CancelRequested(Event, tag="cancel_requested", frozen=True, kw_only=True):
     """Somebody asked the run to stop; `reason` says who or what (a signal, a command, a time limit)."""
 
@@ -149,6 +182,8 @@ AnyEvent = (
     | TaskStarted
     | TaskRetrying
     | TaskEnded
+    | StateSaved
+    | RoundPlanned
     | CancelRequested
     | RunEnded
 )
@@ -182,6 +217,8 @@ class ProgressEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         total: Number of ordinary tasks, for `run_started`.
         output: Text of standard output and error as it came, at most 64 KiB, for `task_output`.
         truncated: True if there was more; all of it is in the log.
+        within: Ids of the tasks of the outer runs that the run is a part of, outermost first; empty for a run of its
+            own.
     """
 
     kind: ProgressKind
@@ -198,6 +235,7 @@ class ProgressEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     total: int = 0
     output: str = ""
     truncated: bool = False
+    within: tuple[str, ...] = ()
 
 
 PROGRESS_OUTPUT_BYTES = 64 * 1024

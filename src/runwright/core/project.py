@@ -25,9 +25,11 @@ from runwright.core.events import (
     AnyEvent,
     AttemptsReserved,
     CancelRequested,
+    RoundPlanned,
     RunEnded,
     RunResumed,
     RunStarted,
+    StateSaved,
     TaskEnded,
     TaskRetrying,
     TaskStarted,
@@ -94,17 +96,19 @@ class Changes:
         tasks: By task id.
         attempts: By task id and number.
         variables: By name.
+        removed: Names of variables that are no more.
         run: The run's own row.
         seq: Number of the last event folded in.
     """
 
-    __slots__ = ("attempts", "run", "seq", "tasks", "variables")
+    __slots__ = ("attempts", "removed", "run", "seq", "tasks", "variables")
 
     def __init__(self, head_seq: int = 0) -> None:
         self.seq = head_seq
         self.tasks: dict[str, TaskChange] = {}
         self.attempts: dict[tuple[str, int], AttemptChange] = {}
         self.variables: dict[str, Variable] = {}
+        self.removed: set[str] = set()
         self.run = RunChange()
 
     def add(self, event: AnyEvent) -> None:
@@ -131,6 +135,7 @@ class Changes:
 
     def set_variables(self, values: Mapping[str, str], set_by: str, at: datetime) -> None:
         """Give variables their new values."""
+        self.removed.difference_update(values)
         for name, value in values.items():
             self.variables[name] = Variable(name=name, value=value, set_by=set_by, set_at=at)
 
@@ -206,6 +211,17 @@ def _task_ended(changes: Changes, event: TaskEnded) -> None:
         changes.set_variables(event.variables, task_id, event.at)
 
 
+def _state_saved(changes: Changes, event: StateSaved) -> None:
+    changes.set_variables(event.values, event.task_id, event.at)
+    for name in event.removed:
+        changes.variables.pop(name, None)
+        changes.removed.add(name)
+
+
+def _round_planned(changes: Changes, event: RoundPlanned) -> None:
+    """Change no row: what a round does is told by its actions."""
+
+
 def _cancel_requested(changes: Changes, event: CancelRequested) -> None:
     if changes.run.cancel_at is None:
         changes.run.cancel_at, changes.run.cancel_reason = event.at, event.reason
@@ -249,6 +265,8 @@ _FOLD: dict[type, Callable[[Changes, Any], None]] = {
     TaskStarted: _task_started,
     TaskRetrying: _task_retrying,
     TaskEnded: _task_ended,
+    StateSaved: _state_saved,
+    RoundPlanned: _round_planned,
     CancelRequested: _cancel_requested,
     RunEnded: _run_ended,
 }
@@ -281,6 +299,8 @@ class Rows:
         for attempt in changes.attempts.values():
             self._apply_attempt(attempt)
         self.variables.update(changes.variables)
+        for name in changes.removed:
+            self.variables.pop(name, None)
         self._apply_run(changes.run)
 
     def counts(self) -> TaskCounts:

@@ -70,13 +70,14 @@ class Run(Struct, frozen=True, kw_only=True):
     Attributes:
         id: UUIDv7.
         name: Name of what runs.
-        kind: ``workflow``; other engines add theirs.
+        kind: ``workflow``, ``plan`` or ``goal``: which engine drives it, and what its definition is.
         state: As a reader should see it: `interrupted` if the row says running and the lease has lapsed.
         reason: Why it ended so, in one line.
         definition: Digest of the pinned definition.
         path: Absolute path of the file it came from; empty for workflows made in code.
         options: Plain data of the `RunOptions` it was started with, so that a resume carries them over.
         parent_id: The run that started this one, or empty.
+        parent_task: The task of that run which this one is the work of.
         owner: Who drives it; None when nobody does.
         cancel_requested_at: Set once somebody asked it to stop and it has not ended yet.
         head_seq: Number of the last event, from 1; 0 if there is none.
@@ -95,6 +96,7 @@ class Run(Struct, frozen=True, kw_only=True):
     workers: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     parent_id: str = ""
+    parent_task: str = ""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None

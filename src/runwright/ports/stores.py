@@ -31,6 +31,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     Attributes:
         state: As a reader sees it, `interrupted` included.
         tag: Exact tag.
+        parent: Id of the run that they are parts of; empty for runs of their own alone; None for all.
         since: Started at or after this instant.
         until: Started before this instant.
         min_duration: Seconds.
@@ -41,6 +42,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     name: str = ""
     state: RunState | None = None
     tag: str = ""
+    parent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     min_duration: float = 0.0
@@ -149,7 +151,7 @@ class RunStore(Protocol):
         ...
 
     async def find_run(self, prefix: str) -> Run:
-        """Return the one run whose id starts so; ``latest`` names the newest.
+        """Return the one run whose id starts so; ``latest`` names the newest that is not a part of another.
 
         Raises:
             RunNotFound: If there is none.

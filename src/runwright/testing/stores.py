@@ -177,6 +177,7 @@ class MemoryStore:
             workers=run.workers,
             options=run.options,
             parent_id=run.parent_id,
+            parent_task=run.parent_task,
         )
         log.waiting += events
 
@@ -291,7 +292,7 @@ class MemoryStore:
         if prefix in self._logs:
             return [prefix]
         if prefix.strip().lower() == LATEST:
-            return self._newest_first()[:1]
+            return [run_id for run_id in self._newest_first() if not self._logs[run_id].rows.run.parent_id][:1]
         first, last = id_range(prefix)
         return sorted(run_id for run_id in self._logs if first <= run_id < last)
 
@@ -327,6 +328,7 @@ def _is_wanted(run: Run, which: RunFilter, now: datetime) -> bool:
         which.name in ("", run.name)
         and which.state in (None, run.state)
         and (not which.tag or which.tag in run.tags)
+        and which.parent in (None, run.parent_id)
         and (which.since is None or began_at >= which.since)
         and (which.until is None or began_at < which.until)
         and (which.min_duration <= 0 or _duration(run, now) >= which.min_duration)

@@ -28,15 +28,16 @@ ON CONFLICT (digest) DO NOTHING
 
 -- name: insert_run
 INSERT INTO runs (id, name, kind, state, reason, definition, path, tags, strategy, workers, options, parent_id,
-                  created_at, started_at, ended_at, resume_count, token, owner, lease_expires_at,
+                  parent_task, created_at, started_at, ended_at, resume_count, token, owner, lease_expires_at,
                   head_seq, head_hash)
 VALUES (:id, :name, :kind, :state, :reason, :definition, :path, :tags, :strategy, :workers, :options, :parent_id,
-        :created_at, :started_at, :ended_at, :resume_count, 1, :owner, :expires_at, 0, :head_hash)
+        :parent_task, :created_at, :started_at, :ended_at, :resume_count, 1, :owner, :expires_at, 0, :head_hash)
 RETURNING key
 
 -- name: update_run
 UPDATE runs SET name = :name, kind = :kind, definition = :definition, path = :path, tags = :tags,
-                strategy = :strategy, workers = :workers, options = :options, parent_id = :parent_id
+                strategy = :strategy, workers = :workers, options = :options, parent_id = :parent_id,
+                parent_task = :parent_task
 WHERE key = :key
 
 -- name: delete_tasks
@@ -79,12 +80,13 @@ SELECT content, source FROM definitions WHERE digest = :digest
 SELECT id FROM runs WHERE id >= :first AND id < :last ORDER BY id LIMIT 6
 
 -- name: latest_id
-SELECT id FROM runs ORDER BY created_at DESC, key DESC LIMIT 1
+SELECT id FROM runs WHERE parent_id = '' ORDER BY created_at DESC, key DESC LIMIT 1
 
 -- name: runs
 SELECT json_object(
   'id', id, 'name', name, 'kind', kind, 'state', state, 'reason', reason, 'definition', definition, 'path', path,
   'tags', json(tags), 'strategy', strategy, 'workers', workers, 'options', json(options), 'parent_id', parent_id,
+  'parent_task', parent_task,
   'created_at', created_at, 'started_at', started_at, 'ended_at', ended_at, 'resume_count', resume_count,
   'counts', json_object(
     'total', pending + running + succeeded + failed + skipped + cancelled, 'pending', pending, 'running', running,
@@ -96,6 +98,7 @@ SELECT json_object(
 FROM runs
 WHERE (:id IS NULL OR id = :id)
   AND (:name = '' OR name = :name)
+  AND (:parent IS NULL OR parent_id = :parent)
   AND (:tag = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag))
   AND (:since IS NULL OR coalesce(started_at, created_at) >= :since)
   AND (:until IS NULL OR coalesce(started_at, created_at) < :until)

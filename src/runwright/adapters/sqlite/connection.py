@@ -68,13 +68,12 @@ def _sync_directory(path: Path) -> None:
 
 
 def migrate(connection: apsw.Connection, path: str) -> None:
-    """Apply the migrations that are missing, each in one transaction."""
+    """Apply the migrations that are missing, all in one transaction: a fresh file is common, and must be quick."""
     known = migrations()
     version = schema_version(connection)
     check_version(version, known[-1][0], path)
-    for number, name, text in known:
-        if number > version:
-            patiently(lambda number=number, name=name, text=text: _apply(connection, number, name, text))  # type: ignore[misc]
+    if version < known[-1][0]:
+        patiently(lambda: _apply(connection, known))
 
 
 def check_version(version: int, newest: int, path: str) -> None:
@@ -106,15 +105,17 @@ def schema_version(connection: apsw.Connection) -> int:
     return int(value(connection, "SELECT coalesce(max(version), 0) FROM migrations"))
 
 
-def _apply(connection: apsw.Connection, number: int, name: str, text: str) -> None:
+def _apply(connection: apsw.Connection, known: list[tuple[int, str, str]]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if schema_version(connection) < number:  # another process may have been faster
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"
-            )
-            connection.execute(text)
-            connection.execute("INSERT INTO migrations (version, name) VALUES (?, ?)", (number, name))
+        version = schema_version(connection)  # another process may have been faster
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT"
+        )
+        for number, name, text in known:
+            if number > version:
+                connection.execute(text)
+                connection.execute("INSERT INTO migrations (version, name) VALUES (?, ?)", (number, name))
         failpoint("store.before_migration")
         connection.execute("COMMIT")
         failpoint("store.after_migration")

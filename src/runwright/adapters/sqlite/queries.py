@@ -73,6 +73,7 @@ def select_runs(
         "id": run_id,
         "name": which.name,
         "tag": which.tag,
+        "parent": which.parent,
         "since": stamp(which.since),
         "until": stamp(which.until),
         "min_duration": which.min_duration,

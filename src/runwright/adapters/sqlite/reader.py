@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import apsw
 from msgspec import DecodeError
 
-from runwright.adapters.sqlite.connection import check_version, newest_version, schema_version
+from runwright.adapters.sqlite.connection import check_version, migrate, newest_version, schema_version
 from runwright.adapters.sqlite.errors import explain, patiently
 from runwright.core.errors import StoreCorrupt, StoreError
 
@@ -129,9 +129,23 @@ def _read_once(path: str, query: Query[T], missing: T, how: str) -> T:
         check_version(version, newest_version(), path)
         if not version:  # whoever makes the file has not come any further yet
             return missing
+        if version < newest_version():
+            return _read_old(path, connection, query)
         return query(connection)
     finally:
         connection.close()
+
+
+def _read_old(path: str, connection: apsw.Connection, query: Query[T]) -> T:
+    """Run a query on a copy in memory that is brought to the newest version: reading must not migrate the file."""
+    copy = apsw.Connection(":memory:")
+    try:
+        with copy.backup("main", connection, "main") as backup:
+            backup.step()
+        migrate(copy, path)
+        return query(copy)
+    finally:
+        copy.close()
 
 
 def _open(path: str, how: str) -> apsw.Connection:
