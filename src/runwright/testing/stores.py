@@ -292,7 +292,9 @@ class MemoryStore:
         if prefix in self._logs:
             return [prefix]
         if prefix.strip().lower() == LATEST:
-            return [run_id for run_id in self._newest_first() if not self._logs[run_id].rows.run.parent_id][:1]
+            return [run_id for run_id in self._newest_first() if not self._logs[run_id].rows.run.parent_id][
+                :1
+            ]
         first, last = id_range(prefix)
         return sorted(run_id for run_id in self._logs if first <= run_id < last)
 

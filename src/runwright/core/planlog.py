@@ -1,0 +1,174 @@
+"""What the log of a plan's run says of it, and what a resume has to do."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from runwright.core.events import AnyEvent, StateSaved, TaskEnded, TaskRetrying, TaskStarted
+from runwright.core.plan import Hook, PauseDefinition, PlanDefinition, StepDefinition
+from runwright.core.project import INTERRUPTED
+from runwright.core.states import TaskRole, TaskState
+
+CLEANUP_SUFFIX = ".cleanup"
+
+
+class Standing(StrEnum):
+    """What a run's log leaves of a step.
+
+    `NOTHING`: it has not begun, has failed or was stopped, or has been cleaned up. `IN_DOUBT`: its engine died in the
+    middle of a hook. `DONE`: all its hooks succeeded and no cleanup has begun. `HALF_CLEANED`: a cleanup began and did
+    not succeed.
+    """
+
+    NOTHING = "nothing"
+    IN_DOUBT = "in doubt"
+    DONE = "done"
+    HALF_CLEANED = "half cleaned"
+
+
+class PlanLog:
+    """Follows the events of a plan's run from the first on.
+
+    Attributes:
+        standing: By id of the step.
+        attempts: Attempts made, by id of the step.
+        values: The stored state, as JSON by name.
+        lost: Why values could not be stored, by name.
+    """
+
+    def __init__(self, events: Iterable[AnyEvent] = ()) -> None:
+        self.standing: dict[str, Standing] = {}
+        self.attempts: dict[str, int] = {}
+        self.order: list[str] = []
+        self.values: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
+        for event in events:
+            self.follow(event)
+
+    def follow(self, event: AnyEvent) -> None:
+        """Take in the next event."""
+        if isinstance(event, StateSaved):
+            self._save(event)
+        elif isinstance(event, TaskStarted):
+            self._start(event)
+        elif isinstance(event, TaskRetrying):
+            self.standing[event.task_id] = Standing.NOTHING
+        elif isinstance(event, TaskEnded):
+            self._end(event)
+
+    def _save(self, event: StateSaved) -> None:
+        for name in (*event.removed, *event.lost):
+            self.values.pop(name, None)
+        for name in (*event.removed, *event.values):
+            self.lost.pop(name, None)
+        self.values.update(event.values)
+        self.lost.update(event.lost)
+
+    def _start(self, event: TaskStarted) -> None:
+        if event.role is TaskRole.CLEANUP:
+            self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.HALF_CLEANED
+            return
+        self.standing[event.task_id] = Standing.IN_DOUBT
+        self.attempts[event.task_id] = max(event.attempt, self.attempts.get(event.task_id, 0))
+        if event.task_id in self.order:
+            self.order.remove(event.task_id)
+        self.order.append(event.task_id)
+
+    def _end(self, event: TaskEnded) -> None:
+        if event.role is TaskRole.CLEANUP:
+            if event.state is TaskState.SUCCEEDED:
+                self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.NOTHING
+        elif event.state is TaskState.SUCCEEDED:
+            self.standing[event.task_id] = Standing.DONE
+        elif event.attempt and not _by_death(event):
+            self.standing[event.task_id] = Standing.NOTHING
+
+
+def _by_death(event: TaskEnded) -> bool:
+    return event.failure is not None and event.failure.code == INTERRUPTED.code
+
+
+class PlanResume(Struct, frozen=True, kw_only=True):
+    """What a resume of a plan is going to do.
+
+    Attributes:
+        undo: Indices of the steps whose cleanup is due before anything else, in the order in which they began.
+        todo: Indices of the elements to work on, in order; empty if the plan does not go on.
+        stands: Indices of the steps whose cleanup is due at the end, in the order in which they began.
+        reasons: Why, by index of an element that is undone or done again.
+    """
+
+    undo: tuple[int, ...]
+    todo: tuple[int, ...]
+    stands: tuple[int, ...]
+    reasons: Mapping[int, str]
+
+    @property
+    def is_idle(self) -> bool:
+        """True if there is nothing to do."""
+        return not self.undo and not self.todo
+
+
+def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResume:
+    """Decide what to do with the run of a plan that has ended or died.
+
+    Without `go_on` the cleanups that are still due are run: of steps that stand, of steps in doubt, and of those whose
+    cleanup did not succeed. With it, cleanups that were under way are brought to their end, and then every step that
+    does not stand is run, in order, with the pauses behind them.
+
+    Args:
+        plan: What the run is made of.
+        log: Its events.
+        go_on: Continue the plan.
+    """
+    standing = {
+        index: log.standing.get(element.name, Standing.NOTHING) for index, element in enumerate(plan.elements)
+    }
+    by_name = {element.name: index for index, element in enumerate(plan.elements)}
+    began = [by_name[name] for name in log.order if name in by_name]
+    cleanable = [index for index in began if _can_be_cleaned(plan, index)]
+    if not go_on:
+        undo = tuple(index for index in cleanable if standing[index] is not Standing.NOTHING)
+        return PlanResume(undo=undo, todo=(), stands=(), reasons={i: _REASONS[standing[i]] for i in undo})
+    undo = tuple(index for index in cleanable if standing[index] is Standing.HALF_CLEANED)
+    todo = _to_do(plan, standing)
+    stands = tuple(index for index in cleanable if standing[index] is Standing.DONE and index not in todo)
+    reasons = {index: _why_again(plan, log, standing, index) for index in todo}
+    return PlanResume(undo=undo, todo=todo, stands=stands, reasons=reasons)
+
+
+_REASONS = {
+    Standing.DONE: "it succeeded, and its cleanup has not run",
+    Standing.IN_DOUBT: "its engine died in the middle of it",
+    Standing.HALF_CLEANED: "its cleanup did not succeed",
+}
+
+
+def _why_again(plan: PlanDefinition, log: PlanLog, standing: Mapping[int, Standing], index: int) -> str:
+    if isinstance(plan.elements[index], PauseDefinition):
+        return "it follows a step that runs again"
+    if standing[index] is not Standing.NOTHING:
+        return _REASONS[standing[index]]
+    return (
+        "it has not succeeded, or was cleaned up"
+        if log.attempts.get(plan.elements[index].name)
+        else "it had not started"
+    )
+
+
+def _to_do(plan: PlanDefinition, standing: Mapping[int, Standing]) -> tuple[int, ...]:
+    todo, runs = [], False
+    for index, element in enumerate(plan.elements):
+        if isinstance(element, StepDefinition):
+            runs = standing[index] is not Standing.DONE
+        elif standing[index] is not Standing.DONE:
+            runs = True
+        if runs:
+            todo.append(index)
+    return tuple(todo)
+
+
+def _can_be_cleaned(plan: PlanDefinition, index: int) -> bool:
+    element = plan.elements[index]
+    return isinstance(element, StepDefinition) and Hook.CLEANUP in element.hooks
