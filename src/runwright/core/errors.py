@@ -157,13 +157,13 @@ class PlanFailed(ExecutionError):
 class PlanTimeout(PlanFailed):
     """A plan took longer than its limit; cleanups have run."""
 
-    code = "E_TIMEOUT"
+    code = "E_PLAN_TIMEOUT"
 
 
 class PlanCancelled(PlanFailed):
     """A plan was stopped; cleanups have run."""
 
-    code = "E_CANCELLED"
+    code = "E_PLAN_CANCELLED"
 
 
 class GoalFailed(ExecutionError):
@@ -183,13 +183,13 @@ class GoalFailed(ExecutionError):
 class GoalTimeout(GoalFailed):
     """A reconciliation took longer than its limit."""
 
-    code = "E_TIMEOUT"
+    code = "E_GOAL_TIMEOUT"
 
 
 class GoalCancelled(GoalFailed):
     """A reconciliation was stopped."""
 
-    code = "E_CANCELLED"
+    code = "E_GOAL_CANCELLED"
 
 
 class Oscillation(GoalFailed):

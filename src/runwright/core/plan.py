@@ -1,6 +1,6 @@
 """A plan of steps, and what it does next as a pure function of what has happened.
 
-An engine asks `next_action`, performs it, records it, tells the `Progress` and asks again. An execution, the rest of an
+An engine asks `next_action`, performs it, records it, tells the `PlanProgress` and asks again. An execution, the rest of an
 interrupted one, and the cleanup of one that died differ only in the progress they begin with.
 
 The rules:
@@ -178,7 +178,7 @@ class Stage(StrEnum):
     STOPPED = "stopped"
 
 
-class Progress:
+class PlanProgress:
     """What has happened in one execution of a plan.
 
     Args:
@@ -287,7 +287,7 @@ class Progress:
             self.hook = found
 
 
-def next_action(progress: Progress) -> Action:
+def next_action(progress: PlanProgress) -> Action:
     """Return what a plan does next."""
     if progress.is_cleaning:
         return CleanUp(progress.due[-1]) if progress.due else _finish(progress)
@@ -298,14 +298,14 @@ def next_action(progress: Progress) -> Action:
     return _ending(progress)
 
 
-def _work(progress: Progress) -> Action:
+def _work(progress: PlanProgress) -> Action:
     element = progress.plan.elements[progress.index]
     if isinstance(element, PauseDefinition):
         return Wait(progress.index, element.seconds)
     return Call(progress.index, progress.hook)
 
 
-def _ending(progress: Progress) -> Action:
+def _ending(progress: PlanProgress) -> Action:
     """Return how the current element ends, or that it is tried again."""
     index, attempt, failure = progress.index, progress.attempts[progress.index], progress.failure
     if progress.stage is Stage.PASSED:
@@ -321,7 +321,7 @@ def _ending(progress: Progress) -> Action:
     return End(index, attempt, TaskState.FAILED, failure, failure.message)
 
 
-def _nothing_more(progress: Progress) -> Abandon | None:
+def _nothing_more(progress: PlanProgress) -> Abandon | None:
     """Return that what is left never starts, if that is so."""
     if progress.stop_reason:
         reason = progress.stop_reason
@@ -332,7 +332,7 @@ def _nothing_more(progress: Progress) -> Abandon | None:
     return Abandon(progress.todo[progress.position :], reason)
 
 
-def _finish(progress: Progress) -> Finish:
+def _finish(progress: PlanProgress) -> Finish:
     if progress.stop_reason:
         return Finish(RunState.CANCELLED, progress.stop_reason)
     reason = "; ".join(_failed(progress, "", progress.errors)) or "; ".join(
@@ -341,7 +341,7 @@ def _finish(progress: Progress) -> Finish:
     return Finish(RunState.FAILED if progress.errors else RunState.SUCCEEDED, reason)
 
 
-def _failed(progress: Progress, what: str, errors: Mapping[int, Failure]) -> Iterator[str]:
+def _failed(progress: PlanProgress, what: str, errors: Mapping[int, Failure]) -> Iterator[str]:
     for index, failure in errors.items():
         yield f"{what}{progress.plan.elements[index].name} failed: {failure.message}"
 

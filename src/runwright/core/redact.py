@@ -123,6 +123,12 @@ class Redactor:
     def __bool__(self) -> bool:
         return bool(self._forms)
 
+    def joined(self, other: "Redactor") -> "Redactor":
+        """Return a redactor that knows the secrets of both."""
+        both = Redactor(())
+        both._forms = _merged((*self._forms, *other._forms))
+        return both
+
     def stream(self) -> "RedactingStream":
         """Return a fresh stream; each sequence of chunks needs its own."""
         return RedactingStream(self._forms)

@@ -1,6 +1,6 @@
 """Makes runs ready to be driven: records a new one, or decides what a resumed one reuses and records that."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct, convert, structs, to_builtins
@@ -17,6 +17,7 @@ from runwright.core.runvars import RunVariables
 from runwright.core.states import RunState, TaskRole, TaskState
 from runwright.core.workflow import Workflow
 from runwright.engines.leasekeeper import LEASE_SECONDS
+from runwright.engines.parent import NO_PARENT, Parent
 from runwright.ports.executor import Executor
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Clock, Logs, Workspaces
@@ -100,7 +101,13 @@ class Continuation(Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    doors: Doors, manner: Manner, workflow: Workflow, options: RunOptions, source: str, path: str
+    doors: Doors,
+    manner: Manner,
+    workflow: Workflow,
+    options: RunOptions,
+    source: str,
+    path: str,
+    parent: Parent = NO_PARENT,
 ) -> Prepared:
     """Record a new run.
 
@@ -113,7 +120,7 @@ async def create(
     kept = _left_out(graph, options)
     strategy, workers = manner.settle()
     definition = pin(workflow, source)
-    redactor = _redactor(doors, workflow, options, definition, path)
+    redactor = redactor_of(doors, workflow.secrets, options, definition, path).joined(parent.redactor)
     now = doors.clock.now()
     run = Run(
         id=doors.new_id(),
@@ -123,7 +130,9 @@ async def create(
         tags=tuple(dict.fromkeys((*workflow.tags, *options.tags))),
         strategy=strategy.value,
         workers=workers,
-        options=_stored(options),
+        options=stored_options(options),
+        parent_id=parent.run_id,
+        parent_task=parent.task_id,
         created_at=now,
     )
     started = RunStarted(
@@ -165,7 +174,13 @@ async def decide(store: RunStore, run: Run, options: RunOptions, current: Workfl
 
 
 async def resume(
-    doors: Doors, manner: Manner, run: Run, lease: Lease, decided: Continuation, source: str
+    doors: Doors,
+    manner: Manner,
+    run: Run,
+    lease: Lease,
+    decided: Continuation,
+    source: str,
+    parent: Parent = NO_PARENT,
 ) -> Prepared:
     """Record that a run continues under a lease.
 
@@ -176,12 +191,15 @@ async def resume(
         lease: The right to write to it.
         decided: What to reuse and to run again.
         source: Text of the file, if that has been read again.
+        parent: The outer run, if this one is the work of a task of it.
     """
     graph, options = decided.graph, decided.options
     pinned = await doors.store.definition(run.definition)
     fresh = pin(graph.workflow, source)
     definition = pinned if fresh.digest == pinned.digest else fresh
-    redactor = _redactor(doors, graph.workflow, options, definition, run.path)
+    redactor = redactor_of(doors, graph.workflow.secrets, options, definition, run.path).joined(
+        parent.redactor
+    )
     strategy, workers = manner.settle(run.strategy, run.workers)
     variables = RunVariables(graph.workflow.variables, options.variables)
     variables.restore(await doors.store.variables(run.id), _standing(decided))
@@ -192,7 +210,7 @@ async def resume(
         definition=definition.digest,
         strategy=strategy.value,
         workers=workers,
-        options=_stored(options),
+        options=stored_options(options),
         resume_count=run.resume_count + 1,
     )
     event = _resumed(doors.clock.now(), run, continued, decided)
@@ -231,11 +249,11 @@ def _resumed(at: datetime, run: Run, continued: Run, decided: Continuation) -> R
     )
 
 
-def _redactor(
-    doors: Doors, workflow: Workflow, options: RunOptions, definition: Definition, path: str
+def redactor_of(
+    doors: Doors, names: Sequence[str], options: RunOptions, definition: Definition, path: str
 ) -> Redactor:
     """Return what masks the run's secrets; refuse to record what holds one."""
-    secrets = {name: doors.environ.get(name, "") for name in workflow.secrets}
+    secrets = {name: doors.environ.get(name, "") for name in names}
     redactor = Redactor(secrets.values())
     if redactor:
         from runwright.core.leaks import leaks  # noqa: PLC0415 - a run without secrets starts sooner
@@ -245,7 +263,7 @@ def _redactor(
     return redactor
 
 
-def _stored(options: RunOptions) -> dict[str, object]:
+def stored_options(options: RunOptions) -> dict[str, object]:
     """Return the options as plain data, without what can't be stored."""
     plain: dict[str, object] = to_builtins(structs.replace(options, progress=None))
     return plain

@@ -6,6 +6,7 @@ from datetime import datetime
 from runwright.core.errors import Failure
 from runwright.core.events import ProgressEvent, ProgressKind, TaskEnded
 from runwright.core.states import RunState, TaskRole, TaskState
+from runwright.engines.parent import inside
 from runwright.engines.session import AttemptLog
 from runwright.ports.system import Clock
 
@@ -21,18 +22,22 @@ class Progress:
         run_id: Whose events.
         clock: Time of events that have none of their own.
         listener: Called with every event; None makes this object mute.
+        within: Ids of the tasks of outer runs that this run is a part of, outermost first.
 
     Attributes:
         listens: False if nobody is to be told.
         error: The first error of the listener.
     """
 
-    def __init__(self, run_id: str, clock: Clock, listener: Listener | None) -> None:
+    def __init__(
+        self, run_id: str, clock: Clock, listener: Listener | None, within: tuple[str, ...] = ()
+    ) -> None:
         self.listens = listener is not None
         self.error: Exception | None = None
         self._run_id = run_id
         self._clock = clock
         self._listener = listener
+        self._within = within
 
     def run_started(self, total: int, name: str) -> None:
         """Tell that the run begins, or continues."""
@@ -113,7 +118,16 @@ class Progress:
     def _tell(self, kind: ProgressKind, at: datetime, **fields: object) -> None:
         if self._listener is None:
             return
-        event = ProgressEvent(kind=kind, run_id=self._run_id, at=at, **fields)  # type: ignore[arg-type]
+        event = ProgressEvent(kind=kind, run_id=self._run_id, at=at, within=self._within, **fields)  # type: ignore[arg-type]
+        self._send(event)
+
+    def pass_on(self, event: ProgressEvent) -> None:
+        """Tell what has happened in a run that is the work of a task of this one."""
+        self._send(inside(event, self._within))
+
+    def _send(self, event: ProgressEvent) -> None:
+        if self._listener is None:
+            return
         try:
             self._listener(event)
         except Exception as error:

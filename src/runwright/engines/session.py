@@ -4,11 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from runwright.core.events import PROGRESS_OUTPUT_BYTES
+from runwright.core.events import PROGRESS_OUTPUT_BYTES, ProgressEvent
 from runwright.core.redact import RedactingStream, Redactor
 from runwright.core.task import SessionId, TaskId
 from runwright.ports.executor import LogWriter, Stream
 from runwright.ports.system import Logs, OpenLog, Workspaces
+
+
+def _nobody(event: ProgressEvent) -> None:
+    """Tell nobody."""
 
 
 class AttemptLog:
@@ -69,6 +73,7 @@ class RunSession:
         workspaces: Where output directories are.
         redactor: Knows the run's secrets.
         capture: Keep the beginning of each attempt's output for `task_output` events.
+        tell: Told what happens in runs that are the work of a task of this one.
     """
 
     def __init__(
@@ -80,13 +85,15 @@ class RunSession:
         redactor: Redactor,
         *,
         capture: bool,
+        tell: Callable[[ProgressEvent], None] = _nobody,
     ) -> None:
         self.id = SessionId(run_id)
+        self.tell = tell
         self.source = source
         self.redactor = redactor
         self._logs = logs
         self._workspaces = workspaces
-        self._capture = capture
+        self.captures = capture
         self._attempts: dict[str, tuple[str, int, int]] = {}
         self._open: dict[str, AttemptLog] = {}
 
@@ -116,7 +123,7 @@ class RunSession:
         log = self._open.get(row_id)
         if log is None:
             begin = partial(self._logs.open, self.id, row_id, attempt, max_bytes)
-            log = self._open[row_id] = AttemptLog(begin, self.redactor, capture=self._capture)
+            log = self._open[row_id] = AttemptLog(begin, self.redactor, capture=self.captures)
         return log
 
     def redact(self, text: str) -> str:

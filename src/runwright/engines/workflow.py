@@ -17,18 +17,17 @@ from runwright.core.workflow import Workflow
 from runwright.engines import prepare
 from runwright.engines.aftermath import Aftermath
 from runwright.engines.attempt import Attempts
+from runwright.engines.course import Course, Courses
 from runwright.engines.driver import Driver
 from runwright.engines.journal import Journal
 from runwright.engines.leasekeeper import LEASE_SECONDS, LeaseKeeper
+from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.prepare import Doors, Manner, Prepared
 from runwright.engines.progress import Listener, Progress
 from runwright.engines.session import RunSession
 
 REASON_LENGTH = 500
 """Most characters of the reason for which a run failed; the failure itself has all of it."""
-
-CALLER_GONE = "the caller cancelled it"
-"""Why a run stops whose `execute` or `resume` is cancelled."""
 
 
 class WorkflowEngine:
@@ -52,11 +51,16 @@ class WorkflowEngine:
         self._doors = doors
         self._manner = Manner(strategy=strategy, workers=workers)
         self._listener = listener
-        self._courses: set[_Course] = set()
-        self._stop_reason = ""
+        self._courses = Courses(doors.skip_grace)
 
     async def execute(
-        self, workflow: Workflow, options: RunOptions, *, source: str = "", path: str = ""
+        self,
+        workflow: Workflow,
+        options: RunOptions,
+        *,
+        source: str = "",
+        path: str = "",
+        parent: Parent = NO_PARENT,
     ) -> Run:
         """Run a workflow to its end and return its record; a failed run is a record, not an exception.
 
@@ -65,6 +69,7 @@ class WorkflowEngine:
             options: Choices for this run.
             source: Text of the file it was read from.
             path: Absolute path of that file.
+            parent: The outer run, if this one is the work of a task of it.
 
         Raises:
             DefinitionError: If the graph has a cycle, the options name a task that is not there, or a variable or
@@ -73,7 +78,7 @@ class WorkflowEngine:
             Exception: What the listener raised first, once the run has ended and is recorded.
         """
         return await self._to_the_end(
-            prepare.create(self._doors, self._manner, workflow, options, source, path)
+            prepare.create(self._doors, self._manner, workflow, options, source, path, parent), parent
         )
 
     async def plan_resume(self, run_id: str, options: RunOptions, current: Workflow | None) -> ResumePlan:
@@ -89,7 +94,13 @@ class WorkflowEngine:
         return (await prepare.decide(self._doors.store, run, options, current)).resumption.plan
 
     async def resume(
-        self, run_id: str, options: RunOptions, current: Workflow | None, *, source: str = ""
+        self,
+        run_id: str,
+        options: RunOptions,
+        current: Workflow | None,
+        *,
+        source: str = "",
+        parent: Parent = NO_PARENT,
     ) -> Run:
         """Continue a failed, cancelled or interrupted run under the same id, and return its record.
 
@@ -98,15 +109,16 @@ class WorkflowEngine:
             options: What differs from the options it was started with.
             current: What the run's file says now; None keeps the pinned definition.
             source: Text of that file.
+            parent: The outer run, if this one is the work of a task of it.
 
         Raises:
             RunIsActive: If another engine drives it.
             UsageError: If it has succeeded.
         """
-        return await self._to_the_end(self._take_up(run_id, options, current, source))
+        return await self._to_the_end(self._take_up(run_id, options, current, source, parent), parent)
 
     async def _take_up(
-        self, run_id: str, options: RunOptions, current: Workflow | None, source: str
+        self, run_id: str, options: RunOptions, current: Workflow | None, source: str, parent: Parent
     ) -> Prepared:
         store, doors = self._doors.store, self._doors
         run = await store.find_run(run_id)
@@ -115,7 +127,7 @@ class WorkflowEngine:
         try:
             run = _as_found(run, await store.find_run(run.id))
             decided = await prepare.decide(store, run, options, current)
-            return await prepare.resume(doors, self._manner, run, lease, decided, source)
+            return await prepare.resume(doors, self._manner, run, lease, decided, source, parent)
         except BaseException:
             await store.release_lease(lease)
             raise
@@ -125,42 +137,16 @@ class WorkflowEngine:
 
         Cleanups and handlers still run.
         """
-        if self._stop_reason:
-            self._doors.skip_grace()
-        self._stop_reason = reason
-        for course in tuple(self._courses):
-            course.stop(reason)
+        self._courses.stop(reason)
 
-    async def _to_the_end(self, preparing: Coroutine[Any, Any, Prepared]) -> Run:
-        """Prepare a run and drive it to its end; being cancelled stops it first."""
-        course = _Course(self._stop_reason)
-        self._courses.add(course)
-        driving = asyncio.ensure_future(self._driven(preparing, course))
-        try:
-            return await asyncio.shield(driving)
-        except asyncio.CancelledError:
-            await self._stop_and_wait(course, driving)
-            raise
-        finally:
-            self._courses.discard(course)
+    async def _to_the_end(self, preparing: Coroutine[Any, Any, Prepared], parent: Parent) -> Run:
+        return await self._courses.to_the_end(lambda course: self._driven(preparing, course, parent))
 
-    async def _stop_and_wait(self, course: "_Course", driving: "asyncio.Future[Run]") -> None:
-        """Stop one run and wait for its end; who cancels once more has its grace skipped."""
-        while not driving.done():
-            if course.reason == CALLER_GONE:
-                self._doors.skip_grace()
-            course.stop(CALLER_GONE)
-            try:
-                await asyncio.wait([driving])
-            except asyncio.CancelledError:
-                continue
-        if not driving.cancelled():
-            driving.exception()
-
-    async def _driven(self, preparing: Coroutine[Any, Any, Prepared], course: "_Course") -> Run:
+    async def _driven(self, preparing: Coroutine[Any, Any, Prepared], course: Course, parent: Parent) -> Run:
         doors = self._doors
         prepared = await preparing
-        progress = Progress(prepared.run_id, doors.clock, prepared.options.progress or self._listener)
+        listener = parent.tell or prepared.options.progress or self._listener
+        progress = Progress(prepared.run_id, doors.clock, listener, parent.within)
         try:
             state, reason = await self._in_session(prepared, course, progress)
         finally:
@@ -173,7 +159,7 @@ class WorkflowEngine:
         return run
 
     async def _in_session(
-        self, prepared: Prepared, course: "_Course", progress: Progress
+        self, prepared: Prepared, course: Course, progress: Progress
     ) -> tuple[RunState, str]:
         doors = self._doors
         session = RunSession(
@@ -183,6 +169,7 @@ class WorkflowEngine:
             doors.workspaces,
             prepared.redactor,
             capture=prepared.options.print_output,
+            tell=progress.pass_on,
         )
         await doors.executor.open_session(session)
         try:
@@ -191,7 +178,7 @@ class WorkflowEngine:
             await doors.executor.close_session(session.id)
 
     async def _perform(
-        self, prepared: Prepared, session: RunSession, course: "_Course", progress: Progress
+        self, prepared: Prepared, session: RunSession, course: Course, progress: Progress
     ) -> tuple[RunState, str]:
         doors = self._doors
         journal = Journal(doors.store, prepared.lease)
@@ -247,30 +234,7 @@ class WorkflowEngine:
         return state, reason
 
 
-class _Course:
-    """One run on its way, from before it is recorded; it can be stopped at any time.
-
-    Attributes:
-        reason: Why it was stopped; empty while it was not.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        self._driver: Driver | None = None
-
-    def stop(self, reason: str) -> None:
-        self.reason = reason
-        if self._driver is not None:
-            self._driver.stop(reason)
-
-    def steer(self, driver: Driver) -> None:
-        """Let a driver be stopped from here on, at once if that was asked for already."""
-        self._driver = driver
-        if self.reason:
-            driver.stop(self.reason)
-
-
-async def _run_tasks(prepared: Prepared, course: _Course, driver: Driver, journal: Journal) -> None:
+async def _run_tasks(prepared: Prepared, course: Course, driver: Driver, journal: Journal) -> None:
     limit = prepared.options.timeout
     loop = asyncio.get_running_loop()
     timer = loop.call_later(limit, driver.stop, f"{TIMEOUT_REASON}: {limit:g} s") if limit else None

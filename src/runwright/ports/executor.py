@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+from runwright.core.events import ProgressEvent
+from runwright.core.redact import Redactor
 from runwright.core.task import Result, SessionId, Task, TaskId
 
 Stream = Literal["stdout", "stderr"]
@@ -22,10 +24,14 @@ class Session(Protocol):
     Attributes:
         id: Unique in the process.
         source: The tree that tasks read; they must not write in it.
+        redactor: Knows the session's secrets.
+        captures: True if whoever watches the session wants to be told what its tasks print.
     """
 
     id: SessionId
     source: Path
+    redactor: Redactor
+    captures: bool
 
     def output_dir(self, task_id: TaskId) -> Path:
         """Return the directory for the files of one task, made on first use."""
@@ -37,6 +43,10 @@ class Session(Protocol):
 
     def redact(self, text: str) -> str:
         """Return `text` without any secret known to the session."""
+        ...
+
+    def tell(self, event: ProgressEvent) -> None:
+        """Tell whoever watches the session what happens in a run that is the work of one of its tasks."""
         ...
 
 

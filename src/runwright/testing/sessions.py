@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from runwright.core.events import ProgressEvent
 from runwright.core.redact import Redactor
 from runwright.core.task import SessionId, TaskId
 from runwright.ports.executor import Stream
@@ -44,7 +45,9 @@ class LocalSession:
         self.source.mkdir(exist_ok=True)
         self.logs: dict[TaskId, RecordedLog] = {}
         self._outputs = path / "outputs"
-        self._redactor = Redactor(secrets)
+        self.redactor = Redactor(secrets)
+        self.captures = False
+        self.told: list[ProgressEvent] = []
 
     def output_dir(self, task_id: TaskId) -> Path:
         """Return the directory for the files of one task, made on first use."""
@@ -54,8 +57,12 @@ class LocalSession:
 
     def log(self, task_id: TaskId) -> RecordedLog:
         """Return where a task's output goes, and where it can be read afterwards."""
-        return self.logs.setdefault(task_id, RecordedLog(self._redactor))
+        return self.logs.setdefault(task_id, RecordedLog(self.redactor))
 
     def redact(self, text: str) -> str:
         """Return `text` without any secret known to the session."""
-        return self._redactor.text(text)
+        return self.redactor.text(text)
+
+    def tell(self, event: ProgressEvent) -> None:
+        """Remember what an inner run tells."""
+        self.told.append(event)
