@@ -4,27 +4,28 @@ Here: each task by itself and its links to other tasks. `core.check_fields` has 
 `core.check_names` those for variables.
 """
 
-import re
 from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
 from runwright.core.advice import warnings
 from runwright.core.check_fields import (
+    KEY,
+    KEY_ADVICE,
     Path,
     check_common,
     check_env,
     check_matrix,
     check_numbers,
     check_trigger,
-    working_dir_fault,
+    check_variables,
+    check_working_dir,
 )
 from runwright.core.check_names import check_names
 from runwright.core.condition import parse
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.graph import find_circle
 from runwright.core.node_names import node_fault
-from runwright.core.pattern import pattern
 from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
@@ -37,9 +38,6 @@ NO_EXECUTORS: Executors = {}
 
 MOST_SUGGESTIONS = 100
 """So many unknown names get a suggestion; searching one among 100,000 tasks takes a while."""
-
-_KEY = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
-_KEY_ADVICE = "use letters, digits, - and _ only"
 
 
 def check_workflow(
@@ -87,6 +85,7 @@ class _Checker:
     def check(self) -> None:
         """Find the faults of every table, and add them to `problems`."""
         check_common(self.workflow, self.add)
+        check_variables(self.workflow.variables, self.add)
         for name, config in self.workflow.executors.items():
             self.problems += check_plain(config, ("executors", name))
         for number, trigger in enumerate(self.workflow.triggers):
@@ -104,8 +103,8 @@ class _Checker:
         self._handler_circles()
 
     def _task(self, key: str, task: TaskDefinition) -> None:
-        if not _KEY.fullmatch(key):
-            self.add(("tasks", key), f'"{key}" can\'t be the name of a task', _KEY_ADVICE)
+        if not KEY.fullmatch(key):
+            self.add(("tasks", key), f'"{key}" can\'t be the name of a task', KEY_ADVICE)
         if task.cmd is None or task.argv or task.executor != "shell" or task.args:
             self._work(key, task)
         elif not task.cmd or task.cmd.isspace():
@@ -122,8 +121,8 @@ class _Checker:
             check_env(task.env, ("tasks", key, "env"), self.add)
         if task.matrix:
             check_matrix(task.matrix, ("tasks", key, "matrix"), self.add)
-        if task.working_dir and (fault := working_dir_fault(task.working_dir)):
-            self.add(("tasks", key, "working_dir"), fault, "choose a directory of files")
+        if task.working_dir:
+            check_working_dir(task.working_dir, ("tasks", key), self.add)
         check_numbers(task, ("tasks", key), self.add)
 
     def _work(self, key: str, task: TaskDefinition) -> None:

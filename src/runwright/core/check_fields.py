@@ -1,12 +1,21 @@
-"""Rules for single fields of a workflow and of its tasks."""
+"""Rules for single fields of definitions: of files as a whole, of tasks, and of steps."""
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from runwright.core.errors import DefinitionError, Problem
 from runwright.core.pattern import pattern
+from runwright.core.variables import compile_shell, is_plain
 from runwright.core.workflow import TaskDefinition, Trigger, TriggerType, Workflow
+
+if TYPE_CHECKING:
+    from runwright.core.goal import GoalDefinition
+    from runwright.core.plan import PlanDefinition
 
 Path = tuple[str | int, ...]
 Add = Callable[[Path, str, str], None]
@@ -36,8 +45,13 @@ DENIED = frozenset(
 )
 """Variables by which a program can be made to load foreign code before it starts."""
 
-_ENV_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_DIMENSION = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
+KEY = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
+"""What tasks, steps and the dimensions of a matrix can be called."""
+KEY_ADVICE = "use letters, digits, - and _ only"
+
+SHELL_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+"""What a variable of the shell can be called."""
+
 _VARIABLE = pattern(r"[A-Za-z0-9_.+\-]+", re.ASCII)
 _BAD_IN_VALUE = pattern(r"[,\[\]=\x00-\x1f\x7f]")
 _CRON_FIELD = pattern(r"[0-9A-Za-z*/,?#+-]+", re.ASCII)
@@ -50,14 +64,20 @@ _CONFIG_KEY = {
 _KERNEL_DIRS = ("/proc", "/sys", "/dev")
 
 
-def check_common(workflow: Workflow, add: Add) -> None:
-    """Check what the workflow says for all its tasks."""
-    check_env(workflow.env, ("env",), add)
-    for index, name in enumerate(workflow.secrets):
-        if not _ENV_NAME.fullmatch(name):
+def check_common(definition: "Workflow | PlanDefinition | GoalDefinition", add: Add) -> None:
+    """Check what a file of any kind says for all its commands."""
+    check_env(definition.env, ("env",), add)
+    for index, name in enumerate(definition.secrets):
+        if not SHELL_NAME.fullmatch(name):
             advice = "list names such as API_TOKEN, not the secrets themselves"
             add(("secrets", index), "a secret is named by its environment variable", advice)
-    for name, value in workflow.variables.items():
+    if definition.max_log_bytes < 1:
+        add(("max_log_bytes",), '"max_log_bytes" must be at least 1', 'write a size, for instance "10MiB"')
+
+
+def check_variables(variables: Mapping[str, str], add: Add) -> None:
+    """Check the names and values of ``[variables]``."""
+    for name, value in variables.items():
         if not _VARIABLE.fullmatch(name):
             add(
                 ("variables", name),
@@ -66,8 +86,6 @@ def check_common(workflow: Workflow, add: Add) -> None:
             )
         if "\0" in value:
             add(("variables", name), "a variable can't hold a NUL", "remove the NUL")
-    if workflow.max_log_bytes < 1:
-        add(("max_log_bytes",), '"max_log_bytes" must be at least 1', 'write a size, for instance "10MiB"')
 
 
 def check_env(env: Mapping[str, str], path: Path, add: Add) -> None:
@@ -76,11 +94,17 @@ def check_env(env: Mapping[str, str], path: Path, add: Add) -> None:
         if name.upper() in DENIED:
             text = f'"{name}" can\'t be set: it makes programs load foreign code'
             add((*path, name), text, "set it inside the command, if it must be")
-        elif not _ENV_NAME.fullmatch(name):
+        elif not SHELL_NAME.fullmatch(name):
             text = f'"{name}" can\'t be the name of an environment variable'
             add((*path, name), text, "use letters, digits and _, no digit first")
         if "\0" in value:
             add((*path, name), "an environment variable can't hold a NUL", "remove the NUL")
+
+
+def check_working_dir(directory: str, path: Path, add: Add) -> None:
+    """Check that commands can run in a directory."""
+    if directory and (fault := working_dir_fault(directory)):
+        add((*path, "working_dir"), fault, "choose a directory of files")
 
 
 def working_dir_fault(path: str) -> str | None:
@@ -97,11 +121,11 @@ def working_dir_fault(path: str) -> str | None:
 def check_matrix(matrix: Mapping[str, tuple[str, ...]], path: Path, add: Add) -> None:
     """Check that every combination of values makes one node with a clear id."""
     for name, values in matrix.items():
-        if not _DIMENSION.fullmatch(name):
+        if not KEY.fullmatch(name):
             add(
                 (*path, name),
                 f'"{name}" can\'t be the name of a dimension',
-                "use letters, digits, - and _ only",
+                KEY_ADVICE,
             )
         if not values:
             add(
@@ -138,8 +162,7 @@ def _check_values(name: str, values: tuple[str, ...], path: Path, add: Add) -> N
 
 def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
     """Check the numbers of a task; only what differs from the default is looked at twice."""
-    if not 0 <= task.retries <= MOST_RETRIES:
-        add((*path, "retries"), f'"retries" must be from 0 to {MOST_RETRIES}', "write 0 for a single attempt")
+    check_retries(task.retries, path, add)
     if task.retry_backoff != 1.0 and not 1.0 <= task.retry_backoff <= 1000.0:
         add(
             (*path, "retry_backoff"), '"retry_backoff" must be from 1 to 1000', "write 2 to double each delay"
@@ -169,11 +192,33 @@ def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
 
 def _check_lists(task: TaskDefinition, path: Path, add: Add) -> None:
     for name in ("pre", "post", "cleanup", "inputs", "outputs"):
-        for index, text in enumerate(getattr(task, name)):
-            if not text or text.isspace():
-                add((*path, name, index), f'an element of "{name}" is empty', "remove it")
-            elif "\0" in text:
-                add((*path, name, index), f'an element of "{name}" holds a NUL', "remove the NUL")
+        check_texts(getattr(task, name), (*path, name), add)
+
+
+def check_retries(retries: int, path: Path, add: Add) -> None:
+    """Check how often a task or step is tried again."""
+    if not 0 <= retries <= MOST_RETRIES:
+        add((*path, "retries"), f'"retries" must be from 0 to {MOST_RETRIES}', "write 0 for a single attempt")
+
+
+def check_texts(texts: Sequence[str], path: Path, add: Add) -> None:
+    """Check that no text of a list is empty or holds a NUL; the last part of `path` is the key of the list."""
+    for index, text in enumerate(texts):
+        if not text or text.isspace():
+            add((*path, index), f'an element of "{path[-1]}" is empty', "remove it")
+        elif "\0" in text:
+            add((*path, index), f'an element of "{path[-1]}" holds a NUL', "remove the NUL")
+
+
+def shell_faults(command: str, path: Path) -> list[Problem]:
+    """Return the places of a command where a value can't be made safe."""
+    if is_plain(command):
+        return []
+    try:
+        compile_shell(command)
+    except DefinitionError as error:
+        return [replace(fault, path=path) for fault in error.problems]
+    return []
 
 
 def check_trigger(trigger: Trigger, number: int, add: Add) -> None:

@@ -7,13 +7,13 @@ from math import prod
 
 from msgspec import Struct
 
-from runwright.core.check_fields import Path
-from runwright.core.errors import DefinitionError, Problem
+from runwright.core.check_fields import Path, shell_faults
+from runwright.core.errors import Problem
 from runwright.core.node_names import example_node, node_fault
 from runwright.core.pattern import pattern
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
-from runwright.core.variables import Reference, compile_shell, is_plain, references, split_owner
+from runwright.core.variables import Reference, references, split_owner
 from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 TOLD_HANDLERS = frozenset({"failed_task", "error_message", "exit_code"})
@@ -181,12 +181,8 @@ class _Names:
                 self.faults.add(("env", name), text, advice, place.start)
 
     def _text(self, task: TaskDefinition, path: Path, text: str, in_shell: bool) -> None:
-        if in_shell and not is_plain(text):
-            try:
-                compile_shell(text)
-            except DefinitionError as error:
-                for fault in error.problems:
-                    self.faults.add(path, fault.message, fault.suggestion, fault.offset)
+        if in_shell:
+            self.faults.problems += shell_faults(text, path)
         for place in references(text):
             self._read(task, place.name, path, place.start)
 
@@ -291,10 +287,7 @@ class _Names:
 
     def _unknown(self, task: TaskDefinition, name: str, *, in_condition: bool) -> tuple[str, str]:
         if name in self.workflow.secrets:
-            advice = (
-                f'use "${name}" in the command: a secret is in the environment of tasks, never a variable'
-            )
-            return f'"{name}" is a secret, and those can\'t be filled in', advice
+            return secret_fault(name)
         if name in TOLD_HANDLERS | TOLD_WORKFLOW_HANDLER:
             who = "the workflow's handler" if name in TOLD_WORKFLOW_HANDLER else "handlers"
             return f'"{name}" is told to {who} only', 'add type = "forensic", or name it in on_failure'
@@ -306,6 +299,12 @@ class _Names:
         if not in_condition:
             advice += f"; write {{{{!.{name}}}}} for the text itself"
         return f'nothing sets "{name}"', near or advice
+
+
+def secret_fault(name: str) -> tuple[str, str]:
+    """Say that a placeholder can't name a secret, and what to do."""
+    advice = f'use "${name}" in the command: a secret is in the environment of tasks, never a variable'
+    return f'"{name}" is a secret, and those can\'t be filled in', advice
 
 
 def _cut(text: str, places: list[Reference]) -> str:

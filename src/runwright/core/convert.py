@@ -1,8 +1,9 @@
-"""From the tables of a workflow file, whose shape is right, to its records."""
+"""From the tables of a definition file, whose shape is right, to the fields of records; and those of a workflow."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runwright.core.check_fields import Path
 from runwright.core.duration import parse_duration, parse_size
 from runwright.core.errors import Problem
 from runwright.core.variables import normal_name
@@ -31,35 +32,59 @@ def _matrix(value: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
 
 
 _CONVERT: dict[str, _Convert] = {
-    "type": TaskType,
+    # of every kind of file
+    "kill_grace": parse_duration,
+    "max_log_bytes": parse_size,
+    "retry_delay": parse_duration,
+    "secrets": tuple,
+    "tags": tuple,
+    "timeout": parse_duration,
+    "cleanup": _texts,
+    "post": _texts,
+    "pre": _texts,
+    # of workflows
     "argv": tuple,
     "depends_on": _depends_on,
-    "matrix": _matrix,
-    "retry_delay": parse_duration,
-    "retry_backoff": float,
-    "retry_max_delay": parse_duration,
-    "retry_jitter": float,
-    "retry_on": _codes,
-    "timeout": parse_duration,
-    "kill_grace": parse_duration,
-    "pre": _texts,
-    "post": _texts,
-    "cleanup": _texts,
     "inputs": tuple,
+    "matrix": _matrix,
     "outputs": tuple,
-    "tags": tuple,
-    "max_log_bytes": parse_size,
-    "secrets": tuple,
+    "retry_backoff": float,
+    "retry_jitter": float,
+    "retry_max_delay": parse_duration,
+    "retry_on": _codes,
+    "type": TaskType,
+    # of plans
+    "cleanup_timeout": parse_duration,
+    "exec": _texts,
+    "limit_duration": parse_duration,
+    "pause": parse_duration,
+    "post_exec": _texts,
+    "pre_exec": _texts,
+    # of goals
+    "execution_timeout": parse_duration,
+    "longest_sleep": parse_duration,
+    "perform": _texts,
+    "plan": _texts,
+    "sleep_between_runs": parse_duration,
 }
+"""How the values of keys become those of fields; a key that is not here is a field as it stands."""
+
+
+def convert_fields(table: Mapping[str, Any], path: Path, problems: list[Problem]) -> dict[str, Any]:
+    """Return the fields of a table's record; what can't be converted is added to `problems` and left at its default."""
+    fields: dict[str, Any] = {}
+    for name, value in table.items():
+        if name in _CONVERT:
+            _convert(fields, name, value, (*path, name), problems)
+        else:
+            fields[name] = value
+    return fields
 
 
 def make_workflow(data: Mapping[str, Any], default_name: str, problems: list[Problem]) -> Workflow:
     """Make the records of a workflow; what can't be converted is added to `problems` and left at its default."""
-    fields = {
-        key: value for key, value in data.items() if key not in ("tasks", "triggers") and key not in _CONVERT
-    }
-    for key in data.keys() & _CONVERT.keys():
-        _convert(fields, key, data[key], (key,), problems)
+    common = {key: value for key, value in data.items() if key not in ("tasks", "triggers")}
+    fields = convert_fields(common, (), problems)
     fields["name"] = data.get("name") or default_name
     fields["triggers"] = tuple(_trigger(table) for table in data.get("triggers", ()) if "type" in table)
     tasks = {key: _task(key, table, problems) for key, table in data.get("tasks", NOTHING).items()}
@@ -84,9 +109,7 @@ def _task(key: str, table: Mapping[str, Any], problems: list[Problem]) -> TaskDe
     return TaskDefinition(**fields)
 
 
-def _convert(
-    fields: dict[str, Any], name: str, value: Any, path: tuple[str, ...], problems: list[Problem]
-) -> None:
+def _convert(fields: dict[str, Any], name: str, value: Any, path: Path, problems: list[Problem]) -> None:
     try:
         fields[name] = _CONVERT[name](value)
     except ValueError as error:

@@ -9,24 +9,18 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from runwright.core.check import NO_EXECUTORS, Executors, Path, check_workflow
 from runwright.core.convert import NOTHING, make_workflow
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.tables import (
+    Commands,
+    Duration,
+    Environment,
+    FileName,
+    Retries,
+    Secrets,
+    Size,
+    Variables,
+    mended,
+)
 from runwright.core.workflow import TaskType, TriggerType, Workflow
-
-Duration = Annotated[
-    str | int | float,
-    Meta(
-        description='A duration: "500ms", "30s", "1m30s", "2h", or a number of seconds.',
-        extra_json_schema={"examples": ["30s", "1m30s", 5]},
-    ),
-]
-Size = Annotated[
-    str | int,
-    Meta(description='A size: "64KiB", "10MiB", "1GB", or a number of bytes.'),
-]
-Commands = Annotated[
-    str | list[str],
-    Meta(description="One command line, or several that run in order."),
-]
-Environment = dict[str, str]
 
 
 class TriggerTable(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -78,9 +72,7 @@ class TaskTable(Struct, forbid_unknown_fields=True, kw_only=True, rename={"condi
     ] = {}
     register: Annotated[str, Meta(description="Variable that takes the last non-empty line of stdout.")] = ""
     ignore_failure: Annotated[bool, Meta(description="Dependents run even if this task fails.")] = False
-    retries: Annotated[
-        int, Meta(description="Attempts after the first.", extra_json_schema={"minimum": 0})
-    ] = 0
+    retries: Retries = 0
     retry_delay: Duration = 0
     retry_backoff: Annotated[
         float, Meta(description="Factor from one delay to the next.", extra_json_schema={"minimum": 1})
@@ -119,21 +111,15 @@ class ExecutorTable(Struct, kw_only=True):
 class WorkflowTable(Struct, forbid_unknown_fields=True, kw_only=True):
     """A Runwright workflow."""
 
-    name: Annotated[str, Meta(description="The file's name without .toml by default.")] = ""
+    name: FileName = ""
     description: str = ""
     tags: list[str] = []
     on_failure: Annotated[
         str, Meta(description="The handler (a forensic task) that runs if the run fails.")
     ] = ""
     env: Annotated[Environment, Meta(description="Environment variables of every task.")] = {}
-    secrets: Annotated[
-        list[str],
-        Meta(description="Environment variables whose values must appear nowhere."),
-    ] = []
-    variables: Annotated[
-        dict[str, str],
-        Meta(description="Values for `{{.name}}` unless --var gives others."),
-    ] = {}
+    secrets: Secrets = []
+    variables: Variables = {}
     kill_grace: Duration = 10
     max_log_bytes: Size = 1 << 30
     triggers: list[TriggerTable] = []
@@ -167,11 +153,9 @@ def decode_workflow(
     problems: list[Problem] = []
     broken: set[Path] = set()
     if not _has_right_shape(data):
-        from runwright.core.shape import mend  # noqa: PLC0415 - only for files with faults
-
-        mended = mend(data, WorkflowTable)
-        data, broken = mended.value, mended.broken
-        problems += mended.problems
+        left = mended(data, WorkflowTable)
+        data, broken = left.data, left.broken
+        problems += left.problems
     workflow = make_workflow(data, default_name, problems)
     problems += check_workflow(workflow, executor_args=executor_args, given=given, broken=broken)
     if problems:
