@@ -9,7 +9,8 @@ import pytest
 
 from runwright.adapters.toml import parse_workflow
 from runwright.core.errors import DefinitionError
-from runwright.core.jsonschema import schema_text, workflow_schema
+from runwright.core.jsonschema import schema, schema_text
+from runwright.core.kinds import FileKind
 
 GOOD = """
 name = "demo"
@@ -47,14 +48,19 @@ cmd = "echo {{.failed_task}}"
 """
 
 
-def test_the_shipped_schema_is_up_to_date() -> None:
-    shipped = importlib.resources.files("runwright").joinpath("data/workflow.schema.json").read_text("utf-8")
-    assert shipped == schema_text(), "write core.jsonschema.schema_text() to data/workflow.schema.json"
+WORKFLOW = schema(FileKind.WORKFLOW)
+
+
+@pytest.mark.parametrize("kind", FileKind)
+def test_the_shipped_schema_is_up_to_date(kind: FileKind) -> None:
+    name = f"data/{kind.value}.schema.json"
+    shipped = importlib.resources.files("runwright").joinpath(name).read_text("utf-8")
+    assert shipped == schema_text(kind), f"write core.jsonschema.schema_text(...) to {name}"
 
 
 def test_it_is_a_valid_schema_that_accepts_what_the_reader_accepts() -> None:
-    jsonschema.Draft202012Validator.check_schema(workflow_schema())
-    jsonschema.validate(tomllib.loads(GOOD), workflow_schema())
+    jsonschema.Draft202012Validator.check_schema(WORKFLOW)
+    jsonschema.validate(tomllib.loads(GOOD), WORKFLOW)
     assert set(parse_workflow(GOOD, "demo").tasks) == {"build", "check", "pack", "alarm"}
 
 
@@ -74,12 +80,12 @@ def test_it_rejects_what_the_reader_rejects(old: str, new: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(tomllib.loads(text), workflow_schema())
+        jsonschema.validate(tomllib.loads(text), WORKFLOW)
     with pytest.raises(DefinitionError):
         parse_workflow(text, "demo")
 
 
 def test_every_described_key_is_known_to_the_schema() -> None:
-    encoded = msgspec.json.encode(workflow_schema())
+    encoded = msgspec.json.encode(WORKFLOW)
     for key in ("depends_on", "retry_jitter", "if", "secrets", "max_log_bytes"):
         assert f'"{key}"'.encode() in encoded

@@ -1,9 +1,11 @@
-"""Workflow files: TOML text to a checked workflow, every problem with file, line and column."""
+"""Definition files: TOML text to a checked workflow, plan or goal, every problem with file, line and column."""
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,23 +17,48 @@ from runwright.core.errors import DefinitionError, Problem
 from runwright.core.suggest import closest
 from runwright.core.workflow import Workflow
 
+if TYPE_CHECKING:
+    from runwright.core.goal import GoalDefinition
+    from runwright.core.kinds import FileKind
+    from runwright.core.plan import PlanDefinition
+
 LONGEST_FILE = 64 * 1024 * 1024
 
 
-class LoadedWorkflow(Struct, frozen=True):
-    """A workflow file that was read without error.
+D = TypeVar("D")
+
+
+class Loaded(Struct, Generic[D], frozen=True):
+    """A definition file that was read without error.
 
     Attributes:
-        workflow: What it defines.
+        definition: What it defines.
         source_text: Its text as it was read.
         path: Where it was read from.
         warnings: What is allowed and probably not meant, with line and column.
     """
 
-    workflow: Workflow
+    definition: D
     source_text: str
     path: Path
     warnings: tuple[Problem, ...]
+
+
+class LoadedWorkflow(Loaded[Workflow], frozen=True):
+    """A workflow file that was read without error."""
+
+    @property
+    def workflow(self) -> Workflow:
+        """What it defines."""
+        return self.definition
+
+
+class _File(Struct, frozen=True):
+    """A file with its text as it was read, and what that holds."""
+
+    path: Path
+    text: str
+    data: Mapping[str, Any]
 
 
 def load_workflow(
@@ -50,13 +77,41 @@ def load_workflow(
     Raises:
         DefinitionError: With every problem found, each with file, line, column, the line itself and what to do.
     """
-    text = read_text(path)
-    try:
-        workflow = parse_workflow(text, path.stem, executor_args=executor_args, given=given)
-    except DefinitionError as error:
-        raise DefinitionError([replace(problem, file=str(path)) for problem in error.problems]) from None
-    found = warnings(workflow, path.stem)
-    return LoadedWorkflow(workflow, text, path, tuple(_placed(found, _unix(text), str(path))))
+    return _workflow(_open(path), executor_args, given)
+
+
+def load_plan(path: Path) -> "Loaded[PlanDefinition]":
+    """Read, check and return a plan file; as `load_workflow` does."""
+    return _plan(_open(path))
+
+
+def load_goal(path: Path, *, given: Collection[str] = ()) -> "Loaded[GoalDefinition]":
+    """Read, check and return a goal file; as `load_workflow` does."""
+    return _goal(_open(path), given)
+
+
+def load_any(
+    path: Path, *, executor_args: Executors = NO_EXECUTORS, given: Collection[str] = ()
+) -> "LoadedWorkflow | Loaded[PlanDefinition] | Loaded[GoalDefinition]":
+    """Read, check and return a file of any kind; one that does not tell its kind is taken for a workflow."""
+    from runwright.core.kinds import FileKind, kind_of  # noqa: PLC0415 - a run knows what it reads
+
+    file = _open(path)
+    kind = kind_of(file.data)
+    if kind is FileKind.PLAN:
+        return _plan(file)
+    return _goal(file, given) if kind is FileKind.GOAL else _workflow(file, executor_args, given)
+
+
+def file_kind(path: Path) -> "FileKind | None":
+    """Return what a file defines; None if it has none of the keys that tell.
+
+    Raises:
+        DefinitionError: If it can't be read, or is not TOML.
+    """
+    from runwright.core.kinds import kind_of  # noqa: PLC0415 - a run knows what it reads
+
+    return kind_of(_open(path).data)
 
 
 def parse_workflow(
@@ -64,13 +119,80 @@ def parse_workflow(
 ) -> Workflow:
     """Check and return the workflow that a TOML text defines; as `load_workflow`, without a file."""
     text = _unix(text)
+    return _decode(
+        _parse(text, ""),
+        text,
+        partial(decode_workflow, default_name=default_name, executor_args=executor_args, given=given),
+        "",
+    )
+
+
+def _workflow(file: _File, executor_args: Executors, given: Collection[str]) -> LoadedWorkflow:
+    decode = partial(decode_workflow, default_name=file.path.stem, executor_args=executor_args, given=given)
+    return LoadedWorkflow(*_checked(file, "tasks", decode, warnings))
+
+
+def _plan(file: _File) -> "Loaded[PlanDefinition]":
+    from runwright.core.advice import plan_warnings  # noqa: PLC0415 - as the next
+    from runwright.core.plan_document import decode_plan  # noqa: PLC0415 - workflows do without plans
+
+    decode = partial(decode_plan, default_name=file.path.stem)
+    return Loaded(*_checked(file, "steps", decode, plan_warnings))
+
+
+def _goal(file: _File, given: Collection[str]) -> "Loaded[GoalDefinition]":
+    from runwright.core.advice import goal_warnings  # noqa: PLC0415 - as the next
+    from runwright.core.goal_document import decode_goal  # noqa: PLC0415 - workflows do without goals
+
+    decode = partial(decode_goal, default_name=file.path.stem, given=given)
+    return Loaded(*_checked(file, "plan", decode, goal_warnings))
+
+
+def _checked(
+    file: _File, key: str, decode: Callable[[Mapping[str, Any]], D], advise: Callable[[D, str], list[Problem]]
+) -> tuple[D, str, Path, tuple[Problem, ...]]:
+    """Return the parts of a `Loaded`; `key` is what only files of the wanted kind have."""
+    text, name = _unix(file.text), str(file.path)
+    if key not in file.data:
+        _refuse_other_kind(file, key)
+    definition = _decode(file.data, text, decode, name)
+    found = advise(definition, file.path.stem)
+    return definition, file.text, file.path, tuple(_placed(found, text, name))
+
+
+def _refuse_other_kind(file: _File, key: str) -> None:
+    """Raise a `DefinitionError` if a file is of another kind than the one whose key is named."""
+    from runwright.core.kinds import FileKind, kind_of  # noqa: PLC0415 - only for files with faults
+
+    kind = kind_of(file.data)
+    if kind is None:
+        return
+    wanted = next(other for other in FileKind if other.key == key)
+    problem = Problem(
+        message=f"this is a {kind.value}, not a {wanted.value}",
+        path=(kind.key,),
+        suggestion=f'run it with "runwright {kind.command} {file.path}"',
+    )
+    raise DefinitionError(_placed([problem], _unix(file.text), str(file.path)))
+
+
+def _decode(data: Mapping[str, Any], text: str, decode: Callable[[Mapping[str, Any]], D], name: str) -> D:
+    try:
+        return decode(data)
+    except DefinitionError as error:
+        raise DefinitionError(_placed(error.problems, text, name)) from None
+
+
+def _open(path: Path) -> _File:
+    text = read_text(path)
+    return _File(path, text, _parse(_unix(text), str(path)))
+
+
+def _parse(text: str, name: str) -> Mapping[str, Any]:
     data = parse(text)
     if isinstance(data, list):
-        raise DefinitionError(data)
-    try:
-        return decode_workflow(data, default_name=default_name, executor_args=executor_args, given=given)
-    except DefinitionError as error:
-        raise DefinitionError(_placed(error.problems, text, "")) from None
+        raise DefinitionError([replace(problem, file=name) for problem in data])
+    return data
 
 
 def _unix(text: str) -> str:
@@ -92,7 +214,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise _refused(path, f"it can't be read: {error.strerror}", "name a TOML file you may read") from None
     if len(data) > LONGEST_FILE:
-        raise _refused(path, f"it is longer than {LONGEST_FILE >> 20} MiB", "split the workflow")
+        raise _refused(path, f"it is longer than {LONGEST_FILE >> 20} MiB", "split it")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

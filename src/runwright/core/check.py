@@ -84,8 +84,8 @@ class _Checker:
 
     def check(self) -> None:
         """Find the faults of every table, and add them to `problems`."""
-        check_common(self.workflow, self.add)
         check_variables(self.workflow.variables, self.add)
+        check_common(self.workflow, self.add)
         for name, config in self.workflow.executors.items():
             self.problems += check_plain(config, ("executors", name))
         for number, trigger in enumerate(self.workflow.triggers):

@@ -221,6 +221,12 @@ def shell_faults(command: str, path: Path) -> list[Problem]:
     return []
 
 
+def secret_fault(name: str) -> tuple[str, str]:
+    """Say that a placeholder can't name a secret, and what to do."""
+    advice = f'use "${name}" in the command: a secret is in the environment, never a variable'
+    return f'"{name}" is a secret, and those can\'t be filled in', advice
+
+
 def check_trigger(trigger: Trigger, number: int, add: Add) -> None:
     """Check that a trigger has what its type needs."""
     key, example = _CONFIG_KEY[trigger.type]

@@ -7,7 +7,7 @@ from math import prod
 
 from msgspec import Struct
 
-from runwright.core.check_fields import Path, shell_faults
+from runwright.core.check_fields import Path, secret_fault, shell_faults
 from runwright.core.errors import Problem
 from runwright.core.node_names import example_node, node_fault
 from runwright.core.pattern import pattern
@@ -299,12 +299,6 @@ class _Names:
         if not in_condition:
             advice += f"; write {{{{!.{name}}}}} for the text itself"
         return f'nothing sets "{name}"', near or advice
-
-
-def secret_fault(name: str) -> tuple[str, str]:
-    """Say that a placeholder can't name a secret, and what to do."""
-    advice = f'use "${name}" in the command: a secret is in the environment of tasks, never a variable'
-    return f'"{name}" is a secret, and those can\'t be filled in', advice
 
 
 def _cut(text: str, places: list[Reference]) -> str:

@@ -11,7 +11,6 @@ Source: ``seeds/2-execloop``, an execution engine that loops until its plan is e
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct, field
 
@@ -165,20 +164,21 @@ def budget_text(errors: int, tolerated: int) -> str:
     return f"{errors} errors, and {tolerated} are tolerated"
 
 
-class ActionSpec(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One action as a command prints it: a JSON object on a line of its own.
+class ActionDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An action that a command asked for, checked and complete.
 
     Attributes:
         name: What it does, and to what; the same need has the same name in every round.
-        perform: Command lines that do it; lines of JSON that they append to ``$RUNWRIGHT_ACTIONS`` are its children.
+        perform: Command lines that do it.
         pre: Command lines before it.
         post: Command lines after it.
-        env: Environment of its commands.
+        env: Environment of its commands, on top of the goal's.
+        timeout: Seconds all its commands may take together; 0 means no limit.
     """
 
     name: str
-    perform: str | list[str]
-    pre: str | list[str] = []
-    post: str | list[str] = []
-    env: dict[str, str] = {}
-    timeout: Any = 0
+    perform: tuple[str, ...]
+    pre: tuple[str, ...] = ()
+    post: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 0.0

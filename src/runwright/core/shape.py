@@ -186,7 +186,10 @@ class _Walker:
 
     def _array(self, item: inspect.Type, value: Any, path: Path) -> Any:
         if not isinstance(value, list | tuple):
-            return self._wrong_type("an array", value, path)
+            of_tables = path and isinstance(_bare(item), inspect.StructType)
+            return self._wrong_type(
+                "an array", value, path, f"write each as [[{path[-1]}]]" if of_tables else ""
+            )
         left = [self.walk(item, inner, (*path, index)) for index, inner in enumerate(value)]
         if any(inner is _DROPPED for inner in left):
             self.broken.add(path)
@@ -228,13 +231,13 @@ class _Walker:
             text = f"{_place(path)} is a number that can't be kept: infinite, not a number, or over 64 bits"
             self.problems.append(Problem(message=text, path=path, suggestion="write it in quotes"))
 
-    def _wrong_type(self, expected: str, value: Any, path: Path) -> Any:
+    def _wrong_type(self, expected: str, value: Any, path: Path, advice: str = "") -> Any:
         suggestion = " or ".join(_EXAMPLES[part] for part in expected.split(" or ") if part in _EXAMPLES)
         self.problems.append(
             Problem(
                 message=f"{_place(path)} must be {expected}, not {type_name(value)}",
                 path=path,
-                suggestion=_correction(expected, value) or _EXAMPLES.get(expected) or suggestion,
+                suggestion=advice or _correction(expected, value) or _EXAMPLES.get(expected) or suggestion,
             )
         )
         self.broken.add(path)

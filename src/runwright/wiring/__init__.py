@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from runwright.wiring.engine import executor_args as executor_args
     from runwright.wiring.engine import executor_stack as executor_stack
     from runwright.wiring.engine import find_workflow as find_workflow
+    from runwright.wiring.engine import kind_of as kind_of
     from runwright.wiring.engine import list_workflows as list_workflows
     from runwright.wiring.engine import load as load
+    from runwright.wiring.engine import load_any as load_any
+    from runwright.wiring.engine import load_goal as load_goal
+    from runwright.wiring.engine import load_plan as load_plan
     from runwright.wiring.engine import load_workflow as load_workflow
     from runwright.wiring.engine import make_engine as make_engine
     from runwright.wiring.engine import open_logs as open_logs
@@ -27,8 +31,12 @@ __all__ = [
     "executor_args",
     "executor_stack",
     "find_workflow",
+    "kind_of",
     "list_workflows",
     "load",
+    "load_any",
+    "load_goal",
+    "load_plan",
     "load_workflow",
     "make_engine",
     "open_logs",

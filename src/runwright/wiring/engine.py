@@ -4,12 +4,12 @@ Imports that a path does not need stay inside functions, because the start of a 
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from runwright.adapters.project import StateLocation, find_workflow, list_workflows, state_location
 from runwright.core.errors import DefinitionError, UsageError
@@ -19,6 +19,16 @@ from runwright.core.workflow import Workflow
 from runwright.ports.executor import Executor
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs, Processes
+from runwright.wiring.definitions import (
+    decode_workflow,
+    executor_args,
+    kind_of,
+    load,
+    load_any,
+    load_goal,
+    load_plan,
+    load_workflow,
+)
 from runwright.wiring.early import take_early
 
 if TYPE_CHECKING:
@@ -34,40 +44,18 @@ __all__ = [
     "executor_args",
     "executor_stack",
     "find_workflow",
+    "kind_of",
     "list_workflows",
     "load",
+    "load_any",
+    "load_goal",
+    "load_plan",
     "load_workflow",
     "make_engine",
     "open_logs",
     "open_store",
     "state_location",
 ]
-
-
-class _ExecutorArgs(Mapping[str, type[Struct]]):
-    """The argument records of the executors there are; each is imported when it is asked for."""
-
-    def __getitem__(self, name: str) -> type[Struct]:
-        if name == "shell":
-            from runwright.executors.shell import ShellArgs
-
-            return ShellArgs
-        if name == "python":
-            from runwright.executors.python import PythonArgs
-
-            return PythonArgs
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("shell", "python"))
-
-    def __len__(self) -> int:
-        return 2
-
-
-def executor_args() -> Mapping[str, type[Struct]]:
-    """Return the executors that a workflow may name, with the records of their arguments."""
-    return _ExecutorArgs()
 
 
 def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
@@ -89,21 +77,6 @@ def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
         inner = router.executor(str(workflow.executors[name].get("executor", name)))
         router.replace(name, Configured(inner, defaults))
     return router
-
-
-def load(path: Path, given: Collection[str] = ()) -> "LoadedWorkflow":
-    """Read and check a workflow file.
-
-    Args:
-        path: Where it is.
-        given: Names of variables that will come with the run's options.
-
-    Raises:
-        DefinitionError: With every fault of the file.
-    """
-    from runwright.adapters.toml import load_workflow
-
-    return load_workflow(path, executor_args=executor_args(), given=given)
 
 
 def open_store(location: "StateLocation | str | Path | None" = None, *, read_only: bool = False) -> RunStore:
@@ -324,37 +297,6 @@ def make_engine(
 ) -> Engine:
     """Return an engine on a store and logs that are open already."""
     return Engine(store, strategy=strategy, workers=workers, listener=listener, logs=logs, location=location)
-
-
-def load_workflow(path: str | Path, *, given: Collection[str] = ()) -> "LoadedWorkflow":
-    """Read and check a workflow file.
-
-    Args:
-        path: Where it is.
-        given: Names of variables that will come with the run's options.
-
-    Raises:
-        DefinitionError: With every fault of the file.
-    """
-    return load(Path(path), given)
-
-
-def decode_workflow(
-    data: Mapping[str, Any], *, default_name: str = "workflow", given: Collection[str] = ()
-) -> Workflow:
-    """Check a workflow given as plain data, in the shape of a file, and return it.
-
-    Args:
-        data: What a file would hold: ``{"tasks": {"hello": {"cmd": "echo hello"}}}``.
-        default_name: Its name, if the data give none.
-        given: Names of variables that will come with the run's options.
-
-    Raises:
-        DefinitionError: With every fault of the data.
-    """
-    from runwright.core.document import decode_workflow as decode
-
-    return decode(data, default_name=default_name, executor_args=executor_args(), given=given)
 
 
 def _strategy(name: Strategy | str) -> Strategy:
