@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from runwright.core.errors import Failure as Failure
     from runwright.core.errors import InternalError as InternalError
     from runwright.core.errors import LeaseLost as LeaseLost
+    from runwright.core.errors import PlanCancelled as PlanCancelled
+    from runwright.core.errors import PlanFailed as PlanFailed
+    from runwright.core.errors import PlanTimeout as PlanTimeout
     from runwright.core.errors import Problem as Problem
     from runwright.core.errors import RemoteError as RemoteError
     from runwright.core.errors import RunIsActive as RunIsActive
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from runwright.core.options import ResumePlan as ResumePlan
     from runwright.core.options import RunOptions as RunOptions
     from runwright.core.options import Strategy as Strategy
+    from runwright.core.plan import PlanOutcome as PlanOutcome
+    from runwright.core.planstate import State as State
     from runwright.core.run import Run as Run
     from runwright.core.states import RunState as RunState
     from runwright.core.states import TaskRole as TaskRole
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from runwright.core.task import Task as Task
     from runwright.core.workflow import TaskDefinition as TaskDefinition
     from runwright.core.workflow import Workflow as Workflow
+    from runwright.engines.steps import Step as Step
     from runwright.executors.observe import Observe as Observe
     from runwright.executors.retry import Retry as Retry
     from runwright.executors.router import Router as Router
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
     from runwright.wiring import decode_workflow as decode_workflow
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
+    from runwright.wiring.plans import Plan as Plan
 
 __version__ = "0.1.0"
 
@@ -63,6 +70,11 @@ _HOMES = {
     "LeaseLost": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
     "Observe": "runwright.executors.observe",
+    "Plan": "runwright.wiring.plans",
+    "PlanCancelled": "runwright.core.errors",
+    "PlanFailed": "runwright.core.errors",
+    "PlanOutcome": "runwright.core.plan",
+    "PlanTimeout": "runwright.core.errors",
     "Problem": "runwright.core.errors",
     "ProgressEvent": "runwright.core.events",
     "ProgressKind": "runwright.core.events",
@@ -80,6 +92,8 @@ _HOMES = {
     "RunStore": "runwright.ports.stores",
     "RunwrightError": "runwright.core.errors",
     "Session": "runwright.ports.executor",
+    "State": "runwright.core.planstate",
+    "Step": "runwright.engines.steps",
     "StoreCorrupt": "runwright.core.errors",
     "StoreError": "runwright.core.errors",
     "Strategy": "runwright.core.options",

@@ -37,10 +37,12 @@ class Body:
         self._env_is_plain = not any(has_placeholder(text) for text in self._env.values())
         self.clean_env = definition.clean_env
         self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
-        self._cmd = None if definition.cmd is None else _command(definition.cmd)
-        self._pre = tuple(_command(text) for text in definition.pre) if definition.pre else ()
-        self._post = tuple(_command(text) for text in definition.post) if definition.post else ()
-        self._cleanup = tuple(_command(text) for text in definition.cleanup) if definition.cleanup else ()
+        self._cmd = None if definition.cmd is None else command_filler(definition.cmd)
+        self._pre = tuple(command_filler(text) for text in definition.pre) if definition.pre else ()
+        self._post = tuple(command_filler(text) for text in definition.post) if definition.post else ()
+        self._cleanup = (
+            tuple(command_filler(text) for text in definition.cleanup) if definition.cleanup else ()
+        )
 
     def args(self, lookup: Lookup) -> dict[str, Any]:
         """Return the arguments for the task's executor.
@@ -48,7 +50,7 @@ class Body:
         Raises:
             TaskFailed: With code ``E_TEMPLATE`` if a variable is unknown or does not fit where it stands.
         """
-        return _guarded(lambda: self._args(lookup))
+        return guarded(lambda: self._args(lookup))
 
     def _args(self, lookup: Lookup) -> dict[str, Any]:
         if self._cmd is not None:
@@ -61,17 +63,17 @@ class Body:
         """Return the variables that workflow and task ask for."""
         if self._env_is_plain:
             return self._env
-        return _guarded(lambda: {name: fill(text, lookup) for name, text in self._env.items()})
+        return guarded(lambda: {name: fill(text, lookup) for name, text in self._env.items()})
 
     def working_dir(self, lookup: Lookup) -> str:
         """Return the directory to run in; empty for the run's."""
         text = self._definition.working_dir
-        return _guarded(lambda: _directory(text, lookup)) if text else ""
+        return guarded(lambda: directory_filled(text, lookup)) if text else ""
 
     def register(self, lookup: Lookup) -> str:
         """Return the name under which the value is registered; empty for none."""
         text = self._definition.register
-        return _guarded(lambda: fill(text, lookup)) if text else ""
+        return guarded(lambda: fill(text, lookup)) if text else ""
 
     def pre(self, lookup: Lookup) -> list[str]:
         """Return the commands that come before the task's own work."""
@@ -91,12 +93,12 @@ class Body:
         return not self._pre and not self._post
 
 
-def _command(text: str) -> Callable[[Lookup], str]:
+def command_filler(text: str) -> Callable[[Lookup], str]:
     """Return how to fill in a command line; reading its shell syntax is left out where nothing is to be filled in."""
     return compile_shell(text).render if has_placeholder(text) else lambda _: text
 
 
-def _directory(text: str, lookup: Lookup) -> str:
+def directory_filled(text: str, lookup: Lookup) -> str:
     """Fill in a directory, and refuse what the check of the file would have refused had it known the values."""
     if not has_placeholder(text):
         return text
@@ -109,7 +111,7 @@ def _directory(text: str, lookup: Lookup) -> str:
 
 
 def _all(commands: Sequence[Callable[[Lookup], str]], lookup: Lookup) -> list[str]:
-    return _guarded(lambda: [command(lookup) for command in commands]) if commands else []
+    return guarded(lambda: [command(lookup) for command in commands]) if commands else []
 
 
 def fill_data(value: Any, lookup: Lookup) -> Any:
@@ -123,7 +125,12 @@ def fill_data(value: Any, lookup: Lookup) -> Any:
     return value
 
 
-def _guarded(make: Callable[[], _Filled]) -> _Filled:
+def guarded(make: Callable[[], _Filled]) -> _Filled:
+    """Return what `make` returns; a text that can't be filled in is a failure of the task.
+
+    Raises:
+        TaskFailed: With code ``E_TEMPLATE``.
+    """
     try:
         return make()
     except DefinitionError as error:

@@ -184,8 +184,10 @@ class PlanProgress:
     Args:
         plan: Whose elements.
         todo: Indices of the elements to work on, in order; None means all.
-        due: Indices of the steps whose cleanup is due already, in the order in which they succeeded.
+        due: Indices of the steps whose cleanup is due at the end, in the order in which they succeeded.
+        undo: Indices of the steps that are cleaned up before anything else, in the order in which they began.
         attempts: Attempts made at steps before this execution, by index.
+        base: How the plan ends if no step fails and nobody stops it; None means that it has succeeded.
 
     Attributes:
         errors: Why steps failed, by index, in the order in which they did.
@@ -199,7 +201,9 @@ class PlanProgress:
         *,
         todo: tuple[int, ...] | None = None,
         due: tuple[int, ...] = (),
+        undo: tuple[int, ...] = (),
         attempts: Mapping[int, int] | None = None,
+        base: Finish | None = None,
     ) -> None:
         self.plan = plan
         self.todo = tuple(range(len(plan.elements))) if todo is None else todo
@@ -209,7 +213,9 @@ class PlanProgress:
         self.tries = 0
         self.attempts = dict(attempts or {})
         self.failure: Failure | None = None
-        self.due = [index for index in due if _has_cleanup(plan, index)]
+        self.due = list(due)
+        self.undo = list(undo)
+        self.base = base or Finish(RunState.SUCCEEDED, "")
         self.errors: dict[int, Failure] = {}
         self.cleanup_errors: dict[int, Failure] = {}
         self.stop_reason = ""
@@ -258,7 +264,7 @@ class PlanProgress:
 
     def ended(self, end: End) -> None:
         """Take note that the end of the element is recorded."""
-        if end.state is TaskState.SUCCEEDED and _has_cleanup(self.plan, end.index):
+        if end.state is TaskState.SUCCEEDED and has_cleanup(self.plan, end.index):
             self.due.append(end.index)
         elif end.state is TaskState.FAILED and end.failure is not None:
             self.errors[end.index] = end.failure
@@ -271,7 +277,7 @@ class PlanProgress:
 
     def cleaned(self, index: int, failure: Failure | None) -> None:
         """Take note of how a cleanup ended."""
-        self.due.remove(index)
+        (self.undo if self.undo else self.due).remove(index)
         if failure is not None:
             self.cleanup_errors[index] = failure
 
@@ -289,6 +295,8 @@ class PlanProgress:
 
 def next_action(progress: PlanProgress) -> Action:
     """Return what a plan does next."""
+    if progress.undo:
+        return CleanUp(progress.undo[-1])
     if progress.is_cleaning:
         return CleanUp(progress.due[-1]) if progress.due else _finish(progress)
     if progress.stage is Stage.READY:
@@ -333,12 +341,13 @@ def _nothing_more(progress: PlanProgress) -> Abandon | None:
 
 
 def _finish(progress: PlanProgress) -> Finish:
+    base = progress.base
     if progress.stop_reason:
-        return Finish(RunState.CANCELLED, progress.stop_reason)
-    reason = "; ".join(_failed(progress, "", progress.errors)) or "; ".join(
-        _failed(progress, "cleanup of ", progress.cleanup_errors)
-    )
-    return Finish(RunState.FAILED if progress.errors else RunState.SUCCEEDED, reason)
+        base = Finish(RunState.CANCELLED, progress.stop_reason)
+    elif progress.errors:
+        base = Finish(RunState.FAILED, "; ".join(_failed(progress, "", progress.errors)))
+    left = _failed(progress, "cleanup of ", progress.cleanup_errors)
+    return Finish(base.state, "; ".join(filter(None, (base.reason, *left))))
 
 
 def _failed(progress: PlanProgress, what: str, errors: Mapping[int, Failure]) -> Iterator[str]:
@@ -346,7 +355,8 @@ def _failed(progress: PlanProgress, what: str, errors: Mapping[int, Failure]) ->
         yield f"{what}{progress.plan.elements[index].name} failed: {failure.message}"
 
 
-def _has_cleanup(plan: PlanDefinition, index: int) -> bool:
+def has_cleanup(plan: PlanDefinition, index: int) -> bool:
+    """Tell whether an element is a step that leaves something to clean up."""
     element = plan.elements[index]
     return isinstance(element, StepDefinition) and Hook.CLEANUP in element.hooks
 
@@ -354,3 +364,21 @@ def _has_cleanup(plan: PlanDefinition, index: int) -> bool:
 def timeout_reason(seconds: float) -> str:
     """Return why a plan stops that took longer than it may."""
     return f"{TIMEOUT_REASON}: {seconds:g} s"
+
+
+class PlanOutcome(Struct, frozen=True, kw_only=True):
+    """What came of a plan.
+
+    Attributes:
+        state: `succeeded` if every step did, `failed`, or `cancelled` if it was stopped or took too long.
+        reason: Why it did not succeed, in one line, or which cleanups failed.
+        errors: Why steps failed, by name, in the order in which they did.
+        cleanup_errors: Why cleanups failed, by name of the step; they change nothing about the state.
+        run_id: Its run in the store; empty if it was not recorded.
+    """
+
+    state: RunState
+    reason: str = ""
+    errors: Mapping[str, Exception] = field(default_factory=dict)
+    cleanup_errors: Mapping[str, Exception] = field(default_factory=dict)
+    run_id: str = ""

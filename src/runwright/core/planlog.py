@@ -3,14 +3,20 @@
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from runwright.core.errors import Problem, UsageError
 from runwright.core.events import AnyEvent, StateSaved, TaskEnded, TaskRetrying, TaskStarted
-from runwright.core.plan import Hook, PauseDefinition, PlanDefinition, StepDefinition
+from runwright.core.plan import Hook, PauseDefinition, PlanDefinition, StepDefinition, has_cleanup
 from runwright.core.project import INTERRUPTED
 from runwright.core.states import TaskRole, TaskState
 
 CLEANUP_SUFFIX = ".cleanup"
+
+
+def row_id(step: StepDefinition, hook: Hook) -> str:
+    """Return under which id a hook of a step is recorded and logged."""
+    return step.name + CLEANUP_SUFFIX if hook is Hook.CLEANUP else step.name
 
 
 class Standing(StrEnum):
@@ -114,8 +120,8 @@ def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResum
     """Decide what to do with the run of a plan that has ended or died.
 
     Without `go_on` the cleanups that are still due are run: of steps that stand, of steps in doubt, and of those whose
-    cleanup did not succeed. With it, cleanups that were under way are brought to their end, and then every step that
-    does not stand is run, in order, with the pauses behind them.
+    cleanup did not succeed. With it only the latter two are, and then every step that does not stand is run, in order,
+    with the pauses behind them.
 
     Args:
         plan: What the run is made of.
@@ -127,16 +133,18 @@ def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResum
     }
     by_name = {element.name: index for index, element in enumerate(plan.elements)}
     began = [by_name[name] for name in log.order if name in by_name]
-    cleanable = [index for index in began if _can_be_cleaned(plan, index)]
+    cleanable = [index for index in began if has_cleanup(plan, index)]
     if not go_on:
         undo = tuple(index for index in cleanable if standing[index] is not Standing.NOTHING)
         return PlanResume(undo=undo, todo=(), stands=(), reasons={i: _REASONS[standing[i]] for i in undo})
-    undo = tuple(index for index in cleanable if standing[index] is Standing.HALF_CLEANED)
+    undo = tuple(index for index in cleanable if standing[index] in _UNSOUND)
     todo = _to_do(plan, standing)
     stands = tuple(index for index in cleanable if standing[index] is Standing.DONE and index not in todo)
     reasons = {index: _why_again(plan, log, standing, index) for index in todo}
     return PlanResume(undo=undo, todo=todo, stands=stands, reasons=reasons)
 
+
+_UNSOUND = frozenset({Standing.IN_DOUBT, Standing.HALF_CLEANED})
 
 _REASONS = {
     Standing.DONE: "it succeeded, and its cleanup has not run",
@@ -169,6 +177,23 @@ def _to_do(plan: PlanDefinition, standing: Mapping[int, Standing]) -> tuple[int,
     return tuple(todo)
 
 
-def _can_be_cleaned(plan: PlanDefinition, index: int) -> bool:
-    element = plan.elements[index]
-    return isinstance(element, StepDefinition) and Hook.CLEANUP in element.hooks
+def merged(pinned: PlanDefinition, current: PlanDefinition, log: PlanLog) -> PlanDefinition:
+    """Return a plan as it is now, in which the steps that stand are what they were when they ran.
+
+    Raises:
+        UsageError: If a step that stands is no part of it any more.
+    """
+    stands = {
+        element.name: element
+        for element in pinned.elements
+        if log.standing.get(element.name, Standing.NOTHING) is not Standing.NOTHING
+    }
+    missing = stands.keys() - {element.name for element in current.elements}
+    if missing:
+        names = ", ".join(sorted(missing))
+        message = f"the plan has no longer what this run would have to clean up: {names}"
+        advice = "resume without --continue, which cleans up, or with --pinned"
+        raise UsageError((Problem(message=message, suggestion=advice),))
+    done = {name: element for name, element in stands.items() if log.standing[name] is Standing.DONE}
+    elements = tuple(done.get(element.name, element) for element in current.elements)
+    return structs.replace(current, elements=elements)

@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct, convert, structs, to_builtins
 
 from runwright.core.definition import pin, unpin
-from runwright.core.errors import DefinitionError
+from runwright.core.errors import DefinitionError, Problem
 from runwright.core.events import AnyEvent, RunResumed, RunStarted, TaskEnded
 from runwright.core.graph import Graph, build
 from runwright.core.options import RunOptions, Strategy
@@ -120,7 +120,7 @@ async def create(
     kept = _left_out(graph, options)
     strategy, workers = manner.settle()
     definition = pin(workflow, source)
-    redactor = redactor_of(doors, workflow.secrets, options, definition, path).joined(parent.redactor)
+    redactor = redactor_of(doors, workflow.secrets, options, definition, path, parent)
     now = doors.clock.now()
     run = Run(
         id=doors.new_id(),
@@ -197,7 +197,7 @@ async def resume(
     pinned = await doors.store.definition(run.definition)
     fresh = pin(graph.workflow, source)
     definition = pinned if fresh.digest == pinned.digest else fresh
-    redactor = redactor_of(doors, graph.workflow.secrets, options, definition, run.path).joined(
+    redactor = redactor_of(doors, graph.workflow.secrets, options, definition, run.path, parent).joined(
         parent.redactor
     )
     strategy, workers = manner.settle(run.strategy, run.workers)
@@ -250,9 +250,18 @@ def _resumed(at: datetime, run: Run, continued: Run, decided: Continuation) -> R
 
 
 def redactor_of(
-    doors: Doors, names: Sequence[str], options: RunOptions, definition: Definition, path: str
+    doors: Doors,
+    names: Sequence[str],
+    options: RunOptions,
+    definition: Definition,
+    path: str,
+    parent: Parent = NO_PARENT,
 ) -> Redactor:
-    """Return what masks the run's secrets; refuse to record what holds one."""
+    """Return what masks the secrets of a run and of the outer one; refuse to record what holds one.
+
+    Raises:
+        DefinitionError: Naming each place that holds the value of a secret.
+    """
     secrets = {name: doors.environ.get(name, "") for name in names}
     redactor = Redactor(secrets.values())
     if redactor:
@@ -260,7 +269,18 @@ def redactor_of(
 
         if problems := leaks(secrets, options.variables, options.tags, definition, path):
             raise DefinitionError(problems)
+    if parent.redactor:
+        _refuse_secrets_of(parent, options, definition)
+        redactor = redactor.joined(parent.redactor)
     return redactor
+
+
+def _refuse_secrets_of(parent: Parent, options: RunOptions, definition: Definition) -> None:
+    texts = (definition.source, definition.content.decode(), *options.variables.values())
+    if any(map(parent.redactor.finds, texts)):
+        message = f"task {parent.task_id} would store the value of a secret of its run with an inner run"
+        advice = "hand it on by environment: inner runs have the environment of the outer one"
+        raise DefinitionError((Problem(message=message, suggestion=advice),))
 
 
 def stored_options(options: RunOptions) -> dict[str, object]:

@@ -5,14 +5,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
-from runwright.core.errors import Failure, Problem, UsageError
+from runwright.core.errors import Failure
 from runwright.core.events import RunEnded
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.planner import Planner
-from runwright.core.run import TIMEOUT_REASON, Run
-from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskState
+from runwright.core.run import TIMEOUT_REASON, Lease, Run
+from runwright.core.states import RunState, TaskState
 from runwright.core.workflow import Workflow
 from runwright.engines import prepare
 from runwright.engines.aftermath import Aftermath
@@ -20,11 +18,12 @@ from runwright.engines.attempt import Attempts
 from runwright.engines.course import Course, Courses
 from runwright.engines.driver import Driver
 from runwright.engines.journal import Journal
-from runwright.engines.leasekeeper import LEASE_SECONDS, LeaseKeeper
+from runwright.engines.leasekeeper import LeaseKeeper
 from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.prepare import Doors, Manner, Prepared
 from runwright.engines.progress import Listener, Progress
 from runwright.engines.session import RunSession
+from runwright.engines.takeup import require_resumable, take_up
 
 REASON_LENGTH = 500
 """Most characters of the reason for which a run failed; the failure itself has all of it."""
@@ -90,7 +89,7 @@ class WorkflowEngine:
             current: What the run's file says now; None keeps the pinned definition.
         """
         run = await self._doors.store.find_run(run_id)
-        _require_resumable(run)
+        require_resumable(run)
         return (await prepare.decide(self._doors.store, run, options, current)).resumption.plan
 
     async def resume(
@@ -115,22 +114,13 @@ class WorkflowEngine:
             RunIsActive: If another engine drives it.
             UsageError: If it has succeeded.
         """
-        return await self._to_the_end(self._take_up(run_id, options, current, source, parent), parent)
+        doors = self._doors
 
-    async def _take_up(
-        self, run_id: str, options: RunOptions, current: Workflow | None, source: str, parent: Parent
-    ) -> Prepared:
-        store, doors = self._doors.store, self._doors
-        run = await store.find_run(run_id)
-        _require_resumable(run)
-        lease = await store.take_lease(run.id, doors.owner, LEASE_SECONDS, doors.clock.now())
-        try:
-            run = _as_found(run, await store.find_run(run.id))
-            decided = await prepare.decide(store, run, options, current)
+        async def prepared(run: Run, lease: Lease) -> Prepared:
+            decided = await prepare.decide(doors.store, run, options, current)
             return await prepare.resume(doors, self._manner, run, lease, decided, source, parent)
-        except BaseException:
-            await store.release_lease(lease)
-            raise
+
+        return await self._to_the_end(take_up(doors, run_id, prepared), parent)
 
     def stop(self, reason: str) -> None:
         """Stop all runs: the first call asks tasks to end, the second ends them at once.
@@ -245,22 +235,6 @@ async def _run_tasks(prepared: Prepared, course: Course, driver: Driver, journal
     finally:
         if timer is not None:
             timer.cancel()
-
-
-def _as_found(before: Run, now: Run) -> Run:
-    """Return a run as it is under our lease, which makes what was interrupted look as if it ran."""
-    if now.state is RunState.RUNNING:
-        return structs.replace(now, state=before.state)
-    _require_resumable(now)
-    return now
-
-
-def _require_resumable(run: Run) -> None:
-    if run.state is RunState.SUCCEEDED:
-        message = f"run {run.id} has succeeded, so there is nothing to resume"
-        raise UsageError((Problem(message=message, suggestion=f"start a new run of {run.name}"),))
-    if run.state not in RESUMABLE_RUN_STATES and run.owner is None:
-        raise UsageError(f"run {run.id} is {run.state.value} and can't be resumed")
 
 
 def _earlier(prepared: Prepared) -> list[int]:

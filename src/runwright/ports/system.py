@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct, field
 
 from runwright.ports.executor import LogWriter, Stream
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -127,4 +129,20 @@ class Workspaces(Protocol):
 
     def sweep(self) -> None:
         """Remove what runs whose engine has died left behind."""
+        ...
+
+
+class Threads(Protocol):
+    """Calls plain functions where they don't hold up anything."""
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call a function in a thread, always the same one, and return what it returns.
+
+        A function can't be broken off. A call that is cancelled waits for the function as long as its grace allows, so
+        that what comes next does not meet it, and then leaves it behind.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the thread end; safe to call twice."""
         ...

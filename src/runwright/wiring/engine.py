@@ -3,7 +3,6 @@
 Imports that a path does not need stay inside functions, because the start of a run is measured.
 """
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
@@ -244,25 +243,16 @@ class Engine:
         return unpin(await self.store.definition(run.definition))
 
     def _engine(self, workflow: Workflow | None) -> "WorkflowEngine":
-        from runwright.adapters.clock import SystemClock
-        from runwright.adapters.ids import draw, new_id
-        from runwright.adapters.owner import current_owner
-        from runwright.engines.prepare import Doors
         from runwright.engines.workflow import WorkflowEngine
+        from runwright.wiring.doors import make_doors
 
-        doors = Doors(
-            store=self.store,
-            logs=self._logs,
-            workspaces=self._workspaces,
-            clock=SystemClock(),
-            executor=executor_stack(workflow or Workflow(name=""), self._processes),
-            with_env=frozenset(("shell", "python", *(workflow.executors if workflow else ()))),
-            owner=current_owner(),
-            new_id=new_id,
-            draw=draw,
-            environ=os.environ,
-            directory=str(Path.cwd()),
-            skip_grace=self._processes.skip_grace,
+        doors = make_doors(
+            self.store,
+            self._logs,
+            self._workspaces,
+            executor_stack(workflow or Workflow(name=""), self._processes),
+            self._processes.skip_grace,
+            frozenset(("shell", "python", *(workflow.executors if workflow else ()))),
         )
         engine = WorkflowEngine(
             doors, strategy=self._strategy, workers=self._workers, listener=self._listener

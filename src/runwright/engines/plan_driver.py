@@ -1,0 +1,309 @@
+"""The loop of one plan: ask what is next, perform it, record it, ask again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from msgspec import Struct, structs
+
+from runwright.core.errors import Failure, RunwrightError, TaskFailed
+from runwright.core.plan import (
+    Abandon,
+    Again,
+    Begin,
+    Call,
+    CleanUp,
+    End,
+    Finish,
+    Hook,
+    PlanOutcome,
+    PlanProgress,
+    Stage,
+    StepDefinition,
+    Wait,
+    next_action,
+    timeout_reason,
+)
+from runwright.engines.plan_recorder import Recorder, Silence
+from runwright.ports.system import Clock
+
+BROKEN_OFF: Final = TaskFailed(Failure(code="E_CANCELLED", message="it was broken off"))
+"""What comes of work that was stopped."""
+
+
+class Hooks(Protocol):
+    """Performs the hooks of a plan's steps."""
+
+    async def call(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
+        """Perform a hook that the step has; whatever it raises is how it failed."""
+        ...
+
+    def close_log(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
+        """Close the log of an attempt at the step, or of its cleanup.
+
+        Raises:
+            StoreError: If the output can't be kept.
+        """
+        ...
+
+
+class _Limit(Struct, frozen=True):
+    """Seconds that something may take, and the time of the event loop at which they are over."""
+
+    seconds: float
+    at: float
+
+
+class PlanDriver:
+    """Drives one execution of a plan.
+
+    Everything happens in one task, cleanups included, so that what one hook opens another may close.
+
+    Args:
+        progress: What the execution begins with.
+        hooks: Performs.
+        recorder: Records and tells.
+        clock: Time.
+        redact: Masks secrets in the messages of errors.
+
+    Attributes:
+        progress: What has happened so far.
+    """
+
+    def __init__(
+        self,
+        progress: PlanProgress,
+        hooks: Hooks,
+        recorder: Recorder | Silence,
+        clock: Clock,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.progress = progress
+        self._plan = progress.plan
+        self._hooks = hooks
+        self._recorder = recorder
+        self._clock = clock
+        self._redact = redact
+        self._task: asyncio.Task[object] | None = None
+        self._limit: _Limit | None = None
+        self._errors: dict[int, Exception] = {}
+        self._cleanup_errors: dict[int, Exception] = {}
+        self._is_open = False
+        self._is_cleaning_up = False
+        self._has_cancelled = False
+        self._broken: Exception | None = None
+
+    def stop(self, reason: str) -> None:
+        """Break off what runs, start nothing more, and clean up; changes nothing once cleanup has begun."""
+        if not self.progress.is_cleaning:
+            self.progress.stop(reason)
+            if not self._is_cleaning_up:
+                self._break_off()
+
+    def fail(self, error: Exception) -> None:
+        """Give up at once: the run can't be recorded any more."""
+        self._broken = self._broken or error
+        self._break_off()
+
+    async def drive(self) -> Finish:
+        """Drive the plan to its end.
+
+        Raises:
+            ConflictError: If the right to the run has passed on.
+            StoreError: If the run can't be recorded.
+        """
+        self._task = asyncio.current_task()
+        limit = self._plan.limit_duration
+        late = timeout_reason(limit)
+        timer = asyncio.get_running_loop().call_later(limit, self.stop, late) if limit else None
+        try:
+            while not isinstance(action := next_action(self.progress), Finish):
+                await self._perform(action)
+                if self._broken is not None:
+                    raise self._broken
+            await self._recorder.finish(action)
+            return action
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def outcome(self, finish: Finish, run_id: str = "") -> PlanOutcome:
+        """Return what came of it, with the errors themselves."""
+        elements = self._plan.elements
+        return PlanOutcome(
+            state=finish.state,
+            reason=finish.reason,
+            errors={elements[index].name: self._errors[index] for index in self.progress.errors},
+            cleanup_errors={elements[index].name: error for index, error in self._cleanup_errors.items()},
+            run_id=run_id,
+        )
+
+    async def _perform(self, action: Begin | Call | Wait | Again | End | Abandon | CleanUp) -> None:
+        progress, recorder = self.progress, self._recorder
+        if isinstance(action, Call):
+            await self._call(action)
+        elif isinstance(action, Begin):
+            await recorder.begin(action)
+            progress.begun()
+            self._limit = self._limit_of(action.index)
+        elif isinstance(action, End):
+            recorder.end(action)
+            progress.ended(action)
+        elif isinstance(action, CleanUp):
+            await self._clean_up(action.index)
+        elif isinstance(action, Again):
+            await self._wait_and_retry(action)
+        elif isinstance(action, Wait):
+            broken_off = await self._attempt(self._clock.sleep(action.seconds), None)
+            progress.waited() if broken_off is None else progress.interrupted()
+        else:
+            recorder.abandon(action)
+            progress.abandoned()
+
+    async def _call(self, action: Call) -> None:
+        progress, index = self.progress, action.index
+        step = self._step(index)
+        attempt = progress.attempts[index]
+        error = await self._attempt(self._hooks.call(step, action.hook, attempt), self._limit)
+        if self._broken is not None:
+            return
+        await self._recorder.save(index)
+        if error is BROKEN_OFF:
+            progress.interrupted()
+        else:
+            self._hook_ended(index, error)
+        if progress.stage is not Stage.RUNNING:
+            self._close_log(index, step, action.hook, attempt)
+
+    def _hook_ended(self, index: int, error: Exception | None) -> None:
+        if error is None:
+            self.progress.hook_ended(None)
+            return
+        self._errors.pop(index, None)
+        self._errors[index] = _told(error)
+        self.progress.hook_ended(self._to_failure(error))
+
+    def _close_log(self, index: int, step: StepDefinition, hook: Hook, attempt: int) -> None:
+        """Close the log of an attempt; output that can't be kept is a failure of a step that succeeded otherwise."""
+        error = self._closed(step, hook, attempt)
+        if error is not None and self.progress.stage is Stage.PASSED:
+            self._hook_ended(index, error)
+        elif self.progress.stage is Stage.PASSED:
+            self._errors.pop(index, None)
+
+    def _closed(self, step: StepDefinition, hook: Hook, attempt: int) -> Exception | None:
+        try:
+            self._hooks.close_log(step, hook, attempt)
+        except RunwrightError as error:
+            return error
+        return None
+
+    async def _clean_up(self, index: int) -> None:
+        step = self._step(index)
+        attempt = await self._recorder.begin_cleanup(index)
+        limit = _limit(self._plan.cleanup_timeout)
+        self._is_cleaning_up = True
+        error = await self._attempt(self._hooks.call(step, Hook.CLEANUP, attempt), limit)
+        self._is_cleaning_up = False
+        if self._broken is not None:
+            return
+        await self._recorder.save(index)
+        error = self._closed(step, Hook.CLEANUP, attempt) or error
+        failure = None if error is None else self._to_failure(error)
+        if error is not None:
+            self._cleanup_errors[index] = _told(error)
+        self._recorder.end_cleanup(index, failure)
+        self.progress.cleaned(index, failure)
+
+    async def _wait_and_retry(self, action: Again) -> None:
+        self._recorder.again(action)
+        if action.delay and await self._attempt(self._clock.sleep(action.delay), None) is not None:
+            return  # the plan is stopped, and the failure stands
+        self.progress.retrying()
+
+    async def _attempt(self, work: Awaitable[None], limit: _Limit | None) -> Exception | None:
+        """Do some work that can be broken off; return its error."""
+        self._is_open = True
+        try:
+            if limit is None:
+                await work
+            else:
+                await _within(work, limit)
+        except asyncio.CancelledError:
+            return self._was_cancelled()
+        except (Exception, SystemExit) as error:
+            return error if isinstance(error, Exception) else _exited(error)
+        finally:
+            self._is_open = False
+            if self._has_cancelled:
+                assert self._task is not None
+                self._task.uncancel()
+                self._has_cancelled = False
+        return None
+
+    def _was_cancelled(self) -> Exception:
+        """Tell a stop from a hook that cancels itself."""
+        assert self._task is not None
+        if self._task.cancelling():
+            self.progress.stop("its task was cancelled")
+            return BROKEN_OFF
+        return TaskFailed(Failure(code="E_EXECUTOR", message="it cancelled itself without being asked to"))
+
+    def _break_off(self) -> None:
+        """Cancel the work that is being done; one that stops its own plan comes to its end by itself."""
+        task = self._task
+        if task is None or not self._is_open or self._has_cancelled or asyncio.current_task() is task:
+            return
+        self._has_cancelled = True
+        task.cancel()
+
+    def _step(self, index: int) -> StepDefinition:
+        step = self._plan.elements[index]
+        assert isinstance(step, StepDefinition)
+        return step
+
+    def _limit_of(self, index: int) -> _Limit | None:
+        element = self._plan.elements[index]
+        seconds = element.timeout if isinstance(element, StepDefinition) else 0.0
+        return _limit(seconds) if seconds else None
+
+    def _to_failure(self, error: Exception) -> Failure:
+        failure = to_failure(error)
+        return structs.replace(
+            failure, message=self._redact(failure.message), stderr_tail=self._redact(failure.stderr_tail)
+        )
+
+
+def _limit(seconds: float) -> _Limit:
+    return _Limit(seconds, asyncio.get_running_loop().time() + seconds)
+
+
+async def _within(work: Awaitable[None], limit: _Limit) -> None:
+    timer: asyncio.Timeout | None = None
+    try:
+        async with asyncio.timeout_at(limit.at) as timer:
+            await work
+    except TimeoutError as error:
+        if timer is None or not timer.expired():
+            raise
+        message = f"took longer than its limit of {limit.seconds:g} s"
+        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from error
+
+
+def to_failure(error: Exception) -> Failure:
+    """Return an error as data."""
+    if isinstance(error, TaskFailed):
+        return error.failure
+    if isinstance(error, RunwrightError):
+        return Failure(code=error.code, message=str(error))
+    return Failure(code="E_EXCEPTION", message=f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+def _told(error: Exception) -> Exception:
+    """Return the error that the author of a hook knows: what it raised, not what we made of it."""
+    cause = error.__cause__
+    return cause if isinstance(error, TaskFailed) and isinstance(cause, Exception) else error
+
+
+def _exited(error: BaseException) -> Exception:
+    return TaskFailed(Failure(code="E_EXCEPTION", message=f"it left by {type(error).__name__}: {error}"))

@@ -1,0 +1,84 @@
+"""Hooks that are functions: coroutine functions are awaited in the loop, plain ones called in a thread."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from traceback import format_exception
+from typing import Any
+
+from runwright.core.errors import Failure, TaskFailed
+from runwright.core.plan import Hook, StepDefinition
+from runwright.core.planlog import row_id
+from runwright.core.planstate import State
+from runwright.core.task import TaskId
+from runwright.engines.session import RunSession
+from runwright.ports.system import Threads
+
+TRACEBACK_BYTES = 4096
+"""Most of a traceback that a failure keeps; all of it is in the log."""
+
+HookFunction = Callable[[State], Any]
+
+
+class FunctionHooks:
+    """Calls the functions of steps.
+
+    Args:
+        functions: By name of the step and hook.
+        state: What they are given.
+        threads: Calls the plain ones.
+        session: Where tracebacks are logged; None if the plan is not recorded.
+        max_log_bytes: Size past which a log keeps head and tail only.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[tuple[str, Hook], HookFunction],
+        state: State,
+        threads: Threads,
+        session: RunSession | None = None,
+        max_log_bytes: int = 1 << 30,
+    ) -> None:
+        self._functions = functions
+        self._state = state
+        self._threads = threads
+        self._session = session
+        self._max_log_bytes = max_log_bytes
+        self._is_async = {key: inspect.iscoroutinefunction(function) for key, function in functions.items()}
+
+    async def call(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
+        """Call a function.
+
+        Raises:
+            TaskFailed: With code ``E_EXCEPTION``, caused by what it raised.
+        """
+        try:
+            await self._called(step.name, hook)
+        except TaskFailed:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failed(step, hook, attempt, error) from error
+
+    def close_log(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
+        """Close the log of an attempt."""
+        if self._session is not None:
+            self._session.end(row_id(step, hook))
+
+    async def _called(self, name: str, hook: Hook) -> None:
+        function, state = self._functions[name, hook], self._state
+        if self._is_async[name, hook]:
+            await function(state)
+            return
+        value = await self._threads.call(lambda: function(state))
+        if isinstance(value, Awaitable):
+            await value
+
+    def _failed(self, step: StepDefinition, hook: Hook, attempt: int, error: BaseException) -> TaskFailed:
+        message = f"{hook.value} raised {type(error).__name__}: {error}".rstrip(": ")
+        if self._session is None:
+            return TaskFailed(Failure(code="E_EXCEPTION", message=message))
+        text = "".join(format_exception(error))
+        row = row_id(step, hook)
+        self._session.begin(row, attempt, self._max_log_bytes)
+        self._session.log(TaskId(row)).write("stderr", text.encode("utf-8", "replace"))
+        tail = text.encode("utf-8", "replace")[-TRACEBACK_BYTES:].decode("utf-8", "ignore")
+        return TaskFailed(Failure(code="E_EXCEPTION", message=message, stderr_tail=tail))
