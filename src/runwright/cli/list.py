@@ -1,4 +1,4 @@
-"""List the workflows of this project, with what they are for and how they last ended."""
+"""List the workflows, plans and goals of this project, with what they are for and how they last ended."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,13 @@ from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import ago
-from runwright.core.errors import DefinitionError
-from runwright.core.graph import build
+from runwright.cli.validate import Check, check_file
 from runwright.core.run import Run
-from runwright.core.workflow import Workflow
 from runwright.ports.stores import RunFilter
 
 COLUMNS = (
-    Column("workflow"),
+    Column("name"),
+    Column("kind"),
     Column("tasks", right=True),
     Column("last run"),
     Column("tags", least=6, optional=True),
@@ -31,23 +30,21 @@ COLUMNS = (
 
 
 class Entry(Struct, frozen=True):
-    """A workflow file; `problems` counts the errors that keep it from being a workflow."""
+    """A file of the project, what came of reading it, and the last run of what it defines."""
 
     path: Path
-    workflow: Workflow | None
-    tasks: int
-    problems: int
+    check: Check
     last: Run | None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `list`."""
-    parser.add_argument("--tag", metavar="TAG", default="", help="only workflows with this tag")
+    parser.add_argument("--tag", metavar="TAG", default="", help="only what has this tag")
     add_json(parser)
 
 
 def execute(args: Arguments) -> int:
-    """List workflows."""
+    """List what the project has."""
 
     async def work(state: Reading) -> list[Entry]:
         return [await _entry(path, state) for path in wiring.list_workflows()]
@@ -57,38 +54,44 @@ def execute(args: Arguments) -> int:
         args.out.json([entry_record(entry) for entry in entries])
     elif entries:
         args.out.lines(_table(entries, args.out))
-        if any(entry.problems for entry in entries):
+        if any(entry.check.errors for entry in entries):
             args.err.line("some files have errors: `runwright validate` shows them")
     else:
-        args.out.line("no workflows here; `runwright init` starts a project")
+        args.out.line("nothing here yet; `runwright init` starts a project")
     return 0
 
 
 async def _entry(path: Path, state: Reading) -> Entry:
-    try:
-        workflow = wiring.load(Path(relative(path))).workflow
-        tasks = len(build(workflow))
-    except DefinitionError as error:
-        return Entry(path, None, 0, len(error.problems), None)
-    runs = await state.store.list_runs(RunFilter(name=workflow.name, limit=1))
-    return Entry(path, workflow, tasks, 0, runs[0] if runs else None)
+    check = check_file(Path(relative(path)))
+    if check.definition is None or check.kind is None:
+        return Entry(path, check, None)
+    return Entry(path, check, await _last_run(check.definition.name, check.kind.value, state))
+
+
+async def _last_run(name: str, kind: str, state: Reading) -> Run | None:
+    newest = await state.store.list_runs(RunFilter(name=name, limit=1))
+    if newest and newest[0].kind != kind:  # a namesake of another kind: look further back
+        newest = [run for run in await state.store.list_runs(RunFilter(name=name)) if run.kind == kind]
+    return newest[0] if newest else None
 
 
 def _wanted(entry: Entry, tag: str) -> bool:
-    return not tag or (entry.workflow is not None and tag in entry.workflow.tags)
+    definition = entry.check.definition
+    return not tag or (definition is not None and tag in definition.tags)
 
 
 def entry_record(entry: Entry) -> Record:
-    """Return a workflow of the project; `valid` is false for a file with errors."""
-    workflow = entry.workflow
+    """Return a file of the project; `valid` is false for one with errors."""
+    check, definition = entry.check, entry.check.definition
     return {
-        "name": workflow.name if workflow else entry.path.stem,
+        "name": definition.name if definition else entry.path.stem,
+        "kind": check.kind.value if check.kind else None,
         "path": str(entry.path),
-        "valid": workflow is not None,
-        "description": workflow.description if workflow else "",
-        "tags": list(workflow.tags) if workflow else [],
-        "tasks": entry.tasks,
-        "problems": entry.problems,
+        "valid": definition is not None,
+        "description": definition.description if definition else "",
+        "tags": list(definition.tags) if definition else [],
+        "tasks": check.size,
+        "problems": len(check.errors),
         "last_run": run_record(entry.last) if entry.last else None,
     }
 
@@ -99,20 +102,22 @@ def _table(entries: Sequence[Entry], out: Out) -> Iterator[str]:
 
 
 def _row(entry: Entry, at: datetime) -> tuple[Cell | str, ...]:
-    path = relative(entry.path)
-    if entry.workflow is None:
-        errors = Cell(plural(entry.problems, "error"), "bad")
-        return (Cell(entry.path.stem, "strong"), "", errors, "", path, "")
-    flow, last = entry.workflow, entry.last
+    check, path = entry.check, relative(entry.path)
+    kind = check.kind.value if check.kind else ""
+    if check.definition is None:
+        errors = Cell(plural(len(check.errors), "error"), "bad")
+        return (Cell(entry.path.stem, "strong"), kind, "", errors, "", path, "")
+    last = entry.last
     ended = Cell("never")
     if last is not None:
         when = ago(last.ended_at or last.started_at or last.created_at, at)
         ended = Cell(f"{last.state.value} {when}", STATE_STYLES[last.state.value])
     return (
-        Cell(flow.name, "strong"),
-        str(entry.tasks),
+        Cell(check.definition.name, "strong"),
+        kind,
+        "" if check.size is None else str(check.size),
         ended,
-        ", ".join(flow.tags),
+        ", ".join(check.definition.tags),
         path,
-        flow.description.partition("\n")[0],
+        check.definition.description.partition("\n")[0],
     )

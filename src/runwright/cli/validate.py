@@ -1,9 +1,11 @@
-"""Check workflow files: every error of every file, with its place and a suggestion. Nothing is written."""
+"""Check workflow, plan and goal files: every error of every file, with its place and a suggestion. Nothing is written."""
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright import wiring
 from runwright.cli.arguments import Arguments, add_json
@@ -11,26 +13,46 @@ from runwright.cli.common import find_workflow, relative
 from runwright.cli.records import Record, plural, problem_record
 from runwright.cli.render.problems import render_problems
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.goal import GoalDefinition
 from runwright.core.graph import Graph, build
+from runwright.core.kinds import FileKind
+from runwright.core.plan import PauseDefinition, PlanDefinition
 from runwright.core.workflow import Workflow
 
 EXIT_INVALID = 2
 
 
 class Check(Struct, frozen=True):
-    """What came of one file; `workflow` is None if it has errors."""
+    """What came of one file.
+
+    Attributes:
+        path: As it is shown.
+        kind: What it defines; None if that can't be told.
+        definition: What it defines; None if it has errors.
+        graph: Of a workflow without errors.
+        errors: What keeps it from being a definition.
+        warnings: What is allowed and probably not meant.
+    """
 
     path: str
-    workflow: Workflow | None
-    graph: Graph | None
+    kind: FileKind | None = None
+    definition: Workflow | PlanDefinition | GoalDefinition | None = None
+    graph: Graph | None = None
     errors: Sequence[Problem] = ()
     warnings: Sequence[Problem] = ()
+
+    @property
+    def size(self) -> int | None:
+        """How many tasks a workflow has, or steps and pauses a plan; None for anything else."""
+        if isinstance(self.definition, PlanDefinition):
+            return len(self.definition.elements)
+        return None if self.graph is None else len(self.graph)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `validate`."""
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="files or names of workflows; all of the project if none"
+        "files", nargs="*", metavar="FILE", help="files, or names of those here; all of the project if none"
     )
     parser.add_argument("--strict", action="store_true", help="count warnings as errors")
     add_json(parser)
@@ -48,19 +70,41 @@ def execute(args: Arguments) -> int:
 
 
 def check(name: str) -> Check:
-    """Load one file and build its graph."""
+    """Load one file and, of a workflow, build its graph."""
     try:
         path = find_workflow(name)
-        loaded = wiring.load(path)
-        graph = build(loaded.workflow)
+        found = check_file(path)
     except DefinitionError as error:
-        return Check(name, None, None, errors=[_placed(problem, name) for problem in error.problems])
-    return Check(str(path), loaded.workflow, graph, warnings=loaded.warnings)
+        found = Check(name, errors=error.problems)
+    return replace(found, errors=[_placed(problem, name) for problem in found.errors])
+
+
+def check_file(path: Path) -> Check:
+    """Load a file and, of a workflow, build its graph; its errors are part of the result."""
+    try:
+        loaded = wiring.load_any(path)
+        definition = loaded.definition
+        graph = build(definition) if isinstance(definition, Workflow) else None
+    except DefinitionError as error:
+        return Check(str(path), kind=_kind(path), errors=error.problems)
+    return Check(str(path), _KINDS[type(definition)], definition, graph, warnings=loaded.warnings)
+
+
+_KINDS: dict[type, FileKind] = {
+    Workflow: FileKind.WORKFLOW,
+    PlanDefinition: FileKind.PLAN,
+    GoalDefinition: FileKind.GOAL,
+}
+
+
+def _kind(path: Path) -> FileKind | None:
+    try:
+        return wiring.kind_of(path)
+    except DefinitionError:
+        return None
 
 
 def _placed(problem: Problem, name: str) -> Problem:
-    from msgspec.structs import replace  # noqa: PLC0415 - only for errors
-
     return problem if problem.file else replace(problem, file=name)
 
 
@@ -69,8 +113,9 @@ def check_record(one: Check) -> Record:
     return {
         "path": one.path,
         "valid": not one.errors,
-        "name": one.workflow.name if one.workflow else None,
-        "tasks": len(one.graph) if one.graph is not None else None,
+        "kind": one.kind.value if one.kind else None,
+        "name": one.definition.name if one.definition else None,
+        "tasks": one.size,
         "errors": [problem_record(problem) for problem in one.errors],
         "warnings": [problem_record(problem) for problem in one.warnings],
     }
@@ -80,7 +125,7 @@ def show(checks: Sequence[Check], args: Arguments) -> None:
     """Print results: what is well on standard output, what is not on standard error."""
     out, err = args.out, args.err
     if not checks:
-        out.line("no workflows here; `runwright init` starts a project")
+        out.line("nothing to check here; `runwright init` starts a project")
     for one in checks:
         if one.errors:
             out.flush()
@@ -96,9 +141,16 @@ def show(checks: Sequence[Check], args: Arguments) -> None:
 
 
 def _summary(one: Check) -> str:
-    workflow, graph = one.workflow, one.graph
-    if workflow is None or graph is None:
-        return ""
+    """Say what kind of thing a valid file defines, and how large it is."""
+    if isinstance(one.definition, PlanDefinition):
+        elements = one.definition.elements
+        pauses = sum(isinstance(element, PauseDefinition) for element in elements)
+        text = f"plan, {plural(len(elements) - pauses, 'step')}"
+        return f"{text}, {plural(pauses, 'pause')}" if pauses else text
+    return "goal" if one.graph is None else f"workflow, {_size(one.graph)}"
+
+
+def _size(graph: Graph) -> str:
     handlers = len(graph.handlers())
     levels = (max(graph.level) + 1) if graph.level else 0
     text = f"{plural(len(graph), 'task')} in {plural(levels, 'level')}"

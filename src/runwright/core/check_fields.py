@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -108,13 +108,13 @@ def check_working_dir(directory: str, path: Path, add: Add) -> None:
 
 
 def working_dir_fault(path: str) -> str | None:
-    """Say why a task can't run in a directory, or return None; to be asked again once variables are filled in."""
+    """Say why nothing can run in a directory, or return None; to be asked again once variables are filled in."""
     if "\0" in path:
         return "a path can't hold a NUL"
     clean = posixpath.normpath(path)
     clean = "/" + clean.lstrip("/") if clean.startswith("/") else clean
     if any(clean == kernel or clean.startswith(kernel + "/") for kernel in _KERNEL_DIRS):
-        return f'a task can\'t run in "{path}": it belongs to the kernel'
+        return f'nothing can run in "{path}": it belongs to the kernel'
     return None
 
 
@@ -192,7 +192,7 @@ def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
 
 def _check_lists(task: TaskDefinition, path: Path, add: Add) -> None:
     for name in ("pre", "post", "cleanup", "inputs", "outputs"):
-        check_texts(getattr(task, name), (*path, name), add)
+        check_texts(enumerate(getattr(task, name)), (*path, name), add)
 
 
 def check_retries(retries: int, path: Path, add: Add) -> None:
@@ -201,9 +201,15 @@ def check_retries(retries: int, path: Path, add: Add) -> None:
         add((*path, "retries"), f'"retries" must be from 0 to {MOST_RETRIES}', "write 0 for a single attempt")
 
 
-def check_texts(texts: Sequence[str], path: Path, add: Add) -> None:
-    """Check that no text of a list is empty or holds a NUL; the last part of `path` is the key of the list."""
-    for index, text in enumerate(texts):
+def check_texts(texts: Iterable[tuple[int, str]], path: Path, add: Add) -> None:
+    """Check that no text of a list is empty or holds a NUL.
+
+    Args:
+        texts: Each with its place in the list.
+        path: Of the list; its last part is the list's key.
+        add: Takes what is wrong.
+    """
+    for index, text in texts:
         if not text or text.isspace():
             add((*path, index), f'an element of "{path[-1]}" is empty', "remove it")
         elif "\0" in text:

@@ -1,6 +1,6 @@
 """The goal file as it stands on disk, the lines in which a command asks for actions, and their ways to checked records."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -27,6 +27,7 @@ from runwright.core.tables import (
     Environment,
     FileName,
     Secrets,
+    Shaped,
     Size,
     Variables,
     shaped,
@@ -35,6 +36,9 @@ from runwright.core.variables import references
 
 MOST_COUNT = 1_000_000
 """No number of a goal file is larger."""
+
+MOST_SUGGESTIONS = 100
+"""So many unknown names get a suggestion."""
 
 MOST_LINES = 20
 """So many wrong lines of a command are reported; the others are counted."""
@@ -113,7 +117,7 @@ def decode_goal(data: Mapping[str, Any], *, default_name: str, given: Collection
     fields["name"] = fields.get("name") or default_name
     options = {name: fields.pop(name) for name in GoalOptions.__struct_fields__ if name in fields}
     goal = GoalDefinition(options=GoalOptions(**options), **fields)
-    _Checker(problems, left.broken).check(goal, given)
+    _Checker(left).check(goal, given)
     if problems:
         raise DefinitionError(list(dict.fromkeys(problems)))
     return goal
@@ -122,9 +126,10 @@ def decode_goal(data: Mapping[str, Any], *, default_name: str, given: Collection
 class _Checker:
     """Finds what types can't say, and adds it to `problems`."""
 
-    def __init__(self, problems: list[Problem], broken: Collection[Path]) -> None:
-        self.problems = problems
-        self.broken = broken
+    def __init__(self, left: Shaped) -> None:
+        self.left = left
+        self.problems = left.problems
+        self.suggestions = 0
 
     def add(self, path: Path, message: str, suggestion: str, offset: int | None = None) -> None:
         self.problems.append(Problem(message=message, path=path, suggestion=suggestion, offset=offset))
@@ -134,45 +139,54 @@ class _Checker:
         check_variables(goal.variables, self.add)
         check_working_dir(goal.working_dir, (), self.add)
         for name, least in _COUNTS.items():
-            if not least <= getattr(goal.options, name) <= MOST_COUNT:
-                default = getattr(_OPTIONS, name)
-                self.add(
-                    (name,),
-                    f'"{name}" must be from {least} to {MOST_COUNT}',
-                    f"write {default}, or leave it out",
-                )
-        if not goal.plan and ("plan",) not in self.broken:
-            self.add(
-                (),
-                "a goal needs a command that prints the actions still needed",
-                'add plan = "..."; it prints one JSON object a line, and nothing once the goal is reached',
+            self._count(name, getattr(goal.options, name), least)
+        commands = self.left.numbered(("plan",), goal.plan)
+        self._plan(commands)
+        if not any(path[:1] == ("variables",) for path in self.left.broken):
+            known = {*goal.variables, *given}
+            for path, text in _texts(goal, commands):
+                self._names(goal, known, path, text)
+
+    def _count(self, name: str, value: int, least: int) -> None:
+        if not least <= value <= MOST_COUNT:
+            advice = f"write {getattr(_OPTIONS, name)}, or leave it out"
+            self.add((name,), f'"{name}" must be from {least} to {MOST_COUNT}', advice)
+
+    def _plan(self, commands: Sequence[tuple[int, str]]) -> None:
+        if not commands and ("plan",) not in self.left.broken:
+            text = "a goal needs a command that prints the actions still needed"
+            advice = (
+                'add plan = "..."; it prints one JSON object a line, and nothing once the goal is reached'
             )
-        check_texts(goal.plan, ("plan",), self.add)
-        for index, command in enumerate(goal.plan):
+            self.add((), text, advice)
+        check_texts(commands, ("plan",), self.add)
+        for index, command in commands:
             self.problems += shell_faults(command, ("plan", index))
-        if not any(path[:1] == ("variables",) for path in self.broken):
-            self._names(goal, {*goal.variables, *given})
 
-    def _names(self, goal: GoalDefinition, known: Collection[str]) -> None:
-        for path, text in _texts(goal):
-            for place in references(text):
-                if place.name in known:
-                    continue
-                if place.name in goal.secrets:
-                    self.add(path, *secret_fault(place.name), place.start)
-                    continue
-                advice = f"give it with --var {place.name}=..., or add it to [variables]; write {{{{!.{place.name}}}}} for the text itself"
-                self.add(
-                    path,
-                    f'nothing sets "{place.name}"',
-                    did_you_mean(place.name, known) or advice,
-                    place.start,
-                )
+    def _names(self, goal: GoalDefinition, known: Collection[str], path: Path, text: str) -> None:
+        for place in references(text):
+            if place.name in known:
+                continue
+            if place.name in goal.secrets:
+                self.add(path, *secret_fault(place.name), place.start)
+            else:
+                advice = self._near(place.name, known) or _advice(place.name)
+                self.add(path, f'nothing sets "{place.name}"', advice, place.start)
+
+    def _near(self, name: str, known: Collection[str]) -> str:
+        self.suggestions += 1
+        return did_you_mean(name, known) if self.suggestions <= MOST_SUGGESTIONS else ""
 
 
-def _texts(goal: GoalDefinition) -> Iterator[tuple[Path, str]]:
+def _advice(name: str) -> str:
+    return (
+        f"give it with --var {name}=..., or add it to [variables]; write {{{{!.{name}}}}} for the text itself"
+    )
+
+
+def _texts(goal: GoalDefinition, commands: Sequence[tuple[int, str]]) -> Iterator[tuple[Path, str]]:
     """Yield the texts that may hold placeholders, each with its place."""
-    for index, command in enumerate(goal.plan):
+    for index, command in commands:
         yield ("plan", index), command
     for name, value in goal.env.items():
         yield ("env", name), value
@@ -236,7 +250,7 @@ class _Lines:
         for problem in problems:
             self.add(problem.path, problem.message, problem.suggestion)
         action = ActionDefinition(**{"name": "", "perform": (), **fields})
-        self._check(action, left.broken)
+        self._check(action, left)
         return action if len(self.problems) == before else None
 
     def _object(self) -> dict[str, Any] | None:
@@ -252,13 +266,13 @@ class _Lines:
             return None
         return data
 
-    def _check(self, action: ActionDefinition, broken: Collection[Path]) -> None:
-        if ("name",) not in broken:
+    def _check(self, action: ActionDefinition, left: Shaped) -> None:
+        if ("name",) not in left.broken:
             self._name(action.name)
-        if not action.perform and ("perform",) not in broken:
+        if not action.perform and ("perform",) not in left.broken:
             self.add(("perform",), 'an action needs "perform"', "name the command that does it")
         for key in ("perform", "pre", "post"):
-            check_texts(getattr(action, key), (key,), self.add)
+            check_texts(left.numbered((key,), getattr(action, key)), (key,), self.add)
         check_env(action.env, ("env",), self.add)
 
     def _name(self, name: str) -> None:

@@ -28,7 +28,17 @@ from runwright.core.plan import (
     PlanDefinition,
     StepDefinition,
 )
-from runwright.core.tables import Commands, Duration, Environment, FileName, Retries, Secrets, Size, shaped
+from runwright.core.tables import (
+    Commands,
+    Duration,
+    Environment,
+    FileName,
+    Retries,
+    Secrets,
+    Shaped,
+    Size,
+    shaped,
+)
 from runwright.core.variables import references
 
 PAUSE_KEYS = ("name", "pause")
@@ -101,41 +111,33 @@ def decode_plan(data: Mapping[str, Any], *, default_name: str) -> PlanDefinition
     Raises:
         DefinitionError: With every problem found; paths and offsets say where.
     """
-    left = shaped(data, PlanTable)
-    reader = _Reader(left.problems, left.broken)
-    plan = reader.plan(left.data, _places(data, left.data, left.broken), default_name)
+    reader = _Reader(shaped(data, PlanTable))
+    plan = reader.plan(default_name)
     if reader.problems:
         raise DefinitionError(list(dict.fromkeys(reader.problems)))
     return plan
 
 
-def _places(data: Mapping[str, Any], left: Mapping[str, Any], broken: set[Path]) -> Sequence[int]:
-    """Return where in the file the elements stand that are left."""
-    steps, kept = data.get("steps", ()), left.get("steps", ())
-    places = [index for index in range(len(steps)) if ("steps", index) not in broken]
-    return places if len(places) == len(kept) else range(len(kept))
-
-
 class _Reader:
     """Makes the records of a plan and notes what is wrong with them."""
 
-    def __init__(self, problems: list[Problem], broken: set[Path]) -> None:
-        self.problems = problems
-        self.broken = broken
+    def __init__(self, left: Shaped) -> None:
+        self.left = left
+        self.problems = left.problems
+        self.broken = left.broken
         self.names: dict[str, Path] = {}
         self.secrets: frozenset[str] = frozenset()
 
-    def add(self, path: Path, message: str, suggestion: str) -> None:
-        self.problems.append(Problem(message=message, path=path, suggestion=suggestion))
+    def add(self, path: Path, message: str, suggestion: str, offset: int | None = None) -> None:
+        self.problems.append(Problem(message=message, path=path, suggestion=suggestion, offset=offset))
 
-    def plan(self, data: Mapping[str, Any], places: Sequence[int], default_name: str) -> PlanDefinition:
-        fields = convert_fields(data, (), self.problems)
+    def plan(self, default_name: str) -> PlanDefinition:
+        fields = convert_fields(self.left.data, (), self.problems)
         fields["name"] = fields.get("name") or default_name
-        tables = [
-            (("steps", index), table) for index, table in zip(places, fields.pop("steps", ()), strict=True)
-        ]
+        numbered = self.left.numbered(("steps",), fields.pop("steps", ()))
         self.secrets = frozenset(fields.get("secrets", ())) - fields.get("state", NOTHING).keys()
-        plan = PlanDefinition(elements=tuple(self._elements(tables)), **fields)
+        elements = self._elements([(("steps", index), table) for index, table in numbered])
+        plan = PlanDefinition(elements=tuple(elements), **fields)
         self._check(plan)
         return plan
 
@@ -178,8 +180,9 @@ class _Reader:
 
     def _check_step(self, step: StepDefinition, path: Path) -> None:
         for hook, commands in step.hooks.items():
-            check_texts(commands, (*path, hook.value), self.add)
-            for index, command in enumerate(commands):
+            numbered = self.left.numbered((*path, hook.value), commands)
+            check_texts(numbered, (*path, hook.value), self.add)
+            for index, command in numbered:
                 self.problems += shell_faults(command, (*path, hook.value, index))
                 self._no_secrets(command, (*path, hook.value, index))
         check_retries(step.retries, path, self.add)
@@ -195,15 +198,12 @@ class _Reader:
     def _no_secrets(self, text: str, path: Path) -> None:
         for place in references(text):
             if place.name in self.secrets:
-                message, advice = secret_fault(place.name)
-                self.problems.append(
-                    Problem(message=message, path=path, suggestion=advice, offset=place.start)
-                )
+                self.add(path, *secret_fault(place.name), place.start)
 
     # Pauses
 
     def _pause(self, path: Path, table: Mapping[str, Any], number: int) -> PauseDefinition:
-        for key in [key for key in table if key not in PAUSE_KEYS]:
+        for key in [key for key in table if key not in PAUSE_KEYS and self.left.has((*path, key))]:
             self.add((*path, key), f'a pause has no "{key}"', "remove it, or move it to a step")
         fields = convert_fields({key: table[key] for key in PAUSE_KEYS if key in table}, path, self.problems)
         seconds = fields.get("pause", 1.0)
