@@ -59,7 +59,7 @@ def test_data_is_mended_and_every_fault_named() -> None:
         '"kind" must be "a" or "b", not "c"',
         'unknown key "cuont"',
         '"cuont" must be an integer, not a string',
-        '"k" must be an integer, not NoneType',
+        '"k" must be an integer, not null',
     ]
     assert mended.problems[0].suggestion == "write false without quotes"
     assert ("count",) in mended.broken

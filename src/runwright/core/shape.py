@@ -310,8 +310,8 @@ _WORDS: list[tuple[type[inspect.Type], str]] = [
 
 def type_name(value: Any) -> str:
     """Say in words what a value is."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     names = (
         (str, "a string"),
         (int, "an integer"),
