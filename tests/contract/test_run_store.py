@@ -493,6 +493,27 @@ def test_runs_are_listed(check, world, which, expected):
     check(work)
 
 
+@pytest.mark.parametrize(
+    ("which", "expected"),
+    [
+        (RunFilter(), [3, 2, 1]),
+        (RunFilter(kind="plan"), [3, 2]),
+        (RunFilter(kind="goal"), []),
+        (RunFilter(parent=""), [3, 1]),
+        (RunFilter(kind="plan", parent=""), [3]),
+        (RunFilter(parent=run_id(1)), [2]),
+    ],
+)
+def test_runs_are_listed_by_kind_and_by_the_run_they_are_parts_of(check, which, expected):
+    async def work(store):
+        await create(store, 1)
+        await create(store, 2, kind="plan", parent_id=run_id(1), parent_task="a")
+        await create(store, 3, kind="plan")
+        assert [int(run.id[:8], 16) for run in await store.list_runs(which)] == expected
+
+    check(work)
+
+
 def test_what_is_unknown_is_empty_or_said(check):
     async def work(store):
         for read in (store.tasks, store.attempts, store.variables, store.events):

@@ -29,6 +29,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     """Which runs to list, newest first unless `sort` says otherwise; every field narrows.
 
     Attributes:
+        kind: ``workflow``, ``plan`` or ``goal``; empty for all.
         state: As a reader sees it, `interrupted` included.
         tag: Exact tag.
         parent: Id of the run that they are parts of; empty for runs of their own alone; None for all.
@@ -40,6 +41,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     """
 
     name: str = ""
+    kind: str = ""
     state: RunState | None = None
     tag: str = ""
     parent: str | None = None

@@ -328,6 +328,7 @@ def _is_wanted(run: Run, which: RunFilter, now: datetime) -> bool:
     began_at = run.started_at or run.created_at
     return (
         which.name in ("", run.name)
+        and which.kind in ("", run.kind)
         and which.state in (None, run.state)
         and (not which.tag or which.tag in run.tags)
         and which.parent in (None, run.parent_id)

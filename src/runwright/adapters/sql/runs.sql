@@ -98,6 +98,7 @@ SELECT json_object(
 FROM runs
 WHERE (:id IS NULL OR id = :id)
   AND (:name = '' OR name = :name)
+  AND (:kind = '' OR kind = :kind)
   AND (:parent IS NULL OR parent_id = :parent)
   AND (:tag = '' OR EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag))
   AND (:since IS NULL OR coalesce(started_at, created_at) >= :since)

@@ -72,6 +72,7 @@ def select_runs(
     parameters = {
         "id": run_id,
         "name": which.name,
+        "kind": which.kind,
         "tag": which.tag,
         "parent": which.parent,
         "since": stamp(which.since),
