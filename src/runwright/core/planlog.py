@@ -38,6 +38,7 @@ class PlanLog:
 
     Attributes:
         standing: By id of the step.
+        succeeded: Elements whose last attempt succeeded, whether they were cleaned up since or not.
         attempts: Attempts made, by id of the step.
         values: The stored state, as JSON by name.
         lost: Why values could not be stored, by name.
@@ -45,6 +46,7 @@ class PlanLog:
 
     def __init__(self, events: Iterable[AnyEvent] = ()) -> None:
         self.standing: dict[str, Standing] = {}
+        self.succeeded: set[str] = set()
         self.attempts: dict[str, int] = {}
         self.order: list[str] = []
         self.values: dict[str, str] = {}
@@ -76,6 +78,7 @@ class PlanLog:
             self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.HALF_CLEANED
             return
         self.standing[event.task_id] = Standing.IN_DOUBT
+        self.succeeded.discard(event.task_id)
         self.attempts[event.task_id] = max(event.attempt, self.attempts.get(event.task_id, 0))
         if event.task_id in self.order:
             self.order.remove(event.task_id)
@@ -87,6 +90,7 @@ class PlanLog:
                 self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.NOTHING
         elif event.state is TaskState.SUCCEEDED:
             self.standing[event.task_id] = Standing.DONE
+            self.succeeded.add(event.task_id)
         elif event.attempt and not _by_death(event):
             self.standing[event.task_id] = Standing.NOTHING
 
@@ -113,7 +117,7 @@ class PlanResume(Struct, frozen=True, kw_only=True):
     @property
     def is_idle(self) -> bool:
         """True if there is nothing to do."""
-        return not self.undo and not self.todo
+        return not (self.undo or self.todo or self.stands)
 
 
 def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResume:
@@ -121,7 +125,8 @@ def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResum
 
     Without `go_on` the cleanups that are still due are run: of steps that stand, of steps in doubt, and of those whose
     cleanup did not succeed. With it only the latter two are, and then every step that does not stand is run, in order,
-    with the pauses behind them.
+    with the pauses behind them. A plan all of whose steps have succeeded has nothing to continue with: only what it was
+    cleaning up is left.
 
     Args:
         plan: What the run is made of.
@@ -134,7 +139,7 @@ def plan_resume(plan: PlanDefinition, log: PlanLog, *, go_on: bool) -> PlanResum
     by_name = {element.name: index for index, element in enumerate(plan.elements)}
     began = [by_name[name] for name in log.order if name in by_name]
     cleanable = [index for index in began if has_cleanup(plan, index)]
-    if not go_on:
+    if not go_on or all(element.name in log.succeeded for element in plan.elements):
         undo = tuple(index for index in cleanable if standing[index] is not Standing.NOTHING)
         return PlanResume(undo=undo, todo=(), stands=(), reasons={i: _REASONS[standing[i]] for i in undo})
     undo = tuple(index for index in cleanable if standing[index] in _UNSOUND)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runwright.core.workflow import Workflow
+from runwright.wiring.stack import INNER_KINDS
 
 if TYPE_CHECKING:
     from runwright.adapters.toml import Loaded, LoadedWorkflow
@@ -30,13 +31,17 @@ class _ExecutorArgs(Mapping[str, type[Struct]]):
             from runwright.executors.python import PythonArgs
 
             return PythonArgs
+        if name in INNER_KINDS:
+            from runwright.executors.inner import InnerArgs
+
+            return InnerArgs
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("shell", "python"))
+        return iter(("shell", "python", *INNER_KINDS))
 
     def __len__(self) -> int:
-        return 2
+        return 2 + len(INNER_KINDS)
 
 
 def executor_args() -> Mapping[str, type[Struct]]:

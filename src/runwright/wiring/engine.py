@@ -6,18 +6,17 @@ Imports that a path does not need stay inside functions, because the start of a 
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
+from msgspec import Struct
 
 from runwright.adapters.project import StateLocation, find_workflow, list_workflows, state_location
-from runwright.core.errors import DefinitionError, UsageError
+from runwright.core.errors import UsageError
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run
-from runwright.core.workflow import Workflow
-from runwright.ports.executor import Executor
+from runwright.engines.work import Work
 from runwright.ports.stores import RunStore
-from runwright.ports.system import Logs, Processes
+from runwright.ports.system import Logs
 from runwright.wiring.definitions import (
     decode_workflow,
     executor_args,
@@ -29,11 +28,15 @@ from runwright.wiring.definitions import (
     load_workflow,
 )
 from runwright.wiring.early import take_early
+from runwright.wiring.runs import Runs
+from runwright.wiring.stack import executor_stack
 
 if TYPE_CHECKING:
-    from runwright.adapters.toml import LoadedWorkflow
+    from runwright.engines.plan_prepare import Resumption
     from runwright.engines.progress import Listener
-    from runwright.engines.workflow import WorkflowEngine
+
+Definition = Struct | str | Path
+"""A `Workflow`, `PlanDefinition` or `GoalDefinition`, a file that was read, or the path of one."""
 
 
 __all__ = [
@@ -55,27 +58,6 @@ __all__ = [
     "open_store",
     "state_location",
 ]
-
-
-def executor_stack(workflow: Workflow, processes: Processes) -> Executor:
-    """Return what runs the tasks of a workflow: the one place where executors are put together."""
-    from runwright.executors.router import Router
-    from runwright.executors.shell import Shell
-
-    router = Router({"shell": Shell(processes)})
-    used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
-    bases = {str(table.get("executor", name)) for name, table in workflow.executors.items() if name in used}
-    if "python" in used | bases:
-        from runwright.executors.python import Python
-
-        router.register("python", Python(processes))
-    for name in sorted(used.intersection(workflow.executors)):
-        from runwright.executors.configured import Configured
-
-        defaults = {key: value for key, value in workflow.executors[name].items() if key != "executor"}
-        inner = router.executor(str(workflow.executors[name].get("executor", name)))
-        router.replace(name, Configured(inner, defaults))
-    return router
 
 
 def open_store(location: "StateLocation | str | Path | None" = None, *, read_only: bool = False) -> RunStore:
@@ -139,14 +121,18 @@ class Engine:
         self._location = location or state_location(_text(store) if is_place else None)  # type: ignore[arg-type]
         self._owns_store = is_place
         self.store: RunStore = open_store(self._location) if is_place else store  # type: ignore[assignment]
-        self._strategy = None if strategy is None else _strategy(strategy)
-        self._workers = None if workers is None else _at_least_one(workers)
-        self._listener = listener
         self._logs = logs or open_logs(self._location)
         self._processes = WardenProcesses(take_early())
         self._workspaces = DirectoryWorkspaces(self._location.work_dir)
-        self._engines: set[WorkflowEngine] = set()
-        self._stop_reason = ""
+        self._runs = Runs(
+            self.store,
+            self._logs,
+            self._workspaces,
+            self._processes,
+            listener,
+            None if strategy is None else _strategy(strategy),
+            None if workers is None else _at_least_one(workers),
+        )
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -156,13 +142,11 @@ class Engine:
     ) -> None:
         await self.close()
 
-    async def execute(
-        self, workflow: "Workflow | LoadedWorkflow | str | Path", options: RunOptions | None = None
-    ) -> Run:
-        """Run a workflow to its end and return its record; a failed run is a record, not an exception.
+    async def execute(self, definition: Definition, options: RunOptions | None = None) -> Run:
+        """Run a workflow, a plan or a goal to its end and return its record; a failed run is a record, not an exception.
 
         Args:
-            workflow: What to run: a checked definition, a file that was read, or the path of one.
+            definition: What to run: a checked definition, a file that was read, or the path of a file of any kind.
             options: Choices for this run.
 
         Raises:
@@ -170,50 +154,46 @@ class Engine:
             StoreError: If the run can't be recorded.
         """
         options = options or RunOptions()
-        definition, source, path = self._definition(workflow, options.variables)
+        work = _work(definition, options.variables)
         self._workspaces.sweep()
-        engine = self._engine(definition)
-        try:
-            return await engine.execute(definition, options, source=source, path=path)
-        finally:
-            self._engines.discard(engine)
+        return await self._runs.execute(work, options)
 
     async def plan_resume(self, run_id: str, options: RunOptions | None = None) -> ResumePlan:
-        """Say what `resume` would reuse and run again, and why; writes nothing."""
+        """Say what `resume` of a workflow would reuse and run again, and why; writes nothing."""
         options = options or RunOptions()
-        current, _ = await self._current(run_id, options)
-        engine = self._engine(current)
-        try:
-            return await engine.plan_resume(run_id, options, current)
-        finally:
-            self._engines.discard(engine)
+        run = await self.store.find_run(run_id)
+        return await self._runs.plan_resume(run, self._runs.current(run, options), options)
 
-    async def resume(self, run_id: str, options: RunOptions | None = None) -> Run:
+    async def plan_cleanup(
+        self, run_id: str, options: RunOptions | None = None, *, go_on: bool = False
+    ) -> "Resumption":
+        """Say what `resume` of a plan would clean up and run again, and why; writes nothing."""
+        options = options or RunOptions()
+        run = await self.store.find_run(run_id)
+        return await self._runs.plan_cleanup(run, self._runs.current(run, options), options, go_on=go_on)
+
+    async def resume(self, run_id: str, options: RunOptions | None = None, *, go_on: bool = False) -> Run:
         """Continue a failed, cancelled or interrupted run under the same id, and return its record.
 
         Args:
             run_id: Id of the run, an unambiguous beginning of it, or ``latest``.
             options: What differs from the options it was started with.
+            go_on: Continue a plan; else only the cleanups that it has left are run.
 
         Raises:
             RunIsActive: If another engine drives it.
-            UsageError: If it has succeeded.
+            UsageError: If it has succeeded, or a plan has left nothing to clean up.
             DefinitionError: If its file has become wrong.
         """
         options = options or RunOptions()
-        current, source = await self._current(run_id, options)
+        run = await self.store.find_run(run_id)
+        work = self._runs.current(run, options)
         self._workspaces.sweep()
-        engine = self._engine(current or await self._pinned(run_id))
-        try:
-            return await engine.resume(run_id, options, current, source=source)
-        finally:
-            self._engines.discard(engine)
+        return await self._runs.resume(run, work, options, go_on=go_on)
 
     def stop(self, reason: str) -> None:
         """Stop all runs: the first call asks tasks to end, the second ends them at once."""
-        self._stop_reason = reason
-        for engine in tuple(self._engines):
-            engine.stop(reason)
+        self._runs.stop(reason)
 
     async def close(self) -> None:
         """End what still runs and free everything; safe to call twice."""
@@ -221,59 +201,15 @@ class Engine:
         if self._owns_store:
             await self.store.close()
 
-    def _definition(
-        self, workflow: "Workflow | LoadedWorkflow | str | Path", given: Collection[str]
-    ) -> tuple[Workflow, str, str]:
-        if isinstance(workflow, Workflow):
-            return workflow, "", ""
-        loaded = load(Path(workflow), given) if isinstance(workflow, str | Path) else workflow
-        return loaded.workflow, loaded.source_text, str(Path(loaded.path).absolute())
 
-    async def _current(self, run_id: str, options: RunOptions) -> tuple[Workflow | None, str]:
-        """Return what the run's file says now; None if there is no file or the pinned text is asked for."""
-        run = await self.store.find_run(run_id)
-        if not run.path or options.pinned:
-            return None, ""
-        return _read_again(Path(run.path), {*run.options.get("variables", ()), *options.variables})
-
-    async def _pinned(self, run_id: str) -> Workflow:
-        from runwright.core.definition import unpin
-
-        run = await self.store.find_run(run_id)
-        return unpin(await self.store.definition(run.definition))
-
-    def _engine(self, workflow: Workflow | None) -> "WorkflowEngine":
-        from runwright.engines.workflow import WorkflowEngine
-        from runwright.wiring.doors import make_doors
-
-        doors = make_doors(
-            self.store,
-            self._logs,
-            self._workspaces,
-            executor_stack(workflow or Workflow(name=""), self._processes),
-            self._processes.skip_grace,
-            frozenset(("shell", "python", *(workflow.executors if workflow else ()))),
-        )
-        engine = WorkflowEngine(
-            doors, strategy=self._strategy, workers=self._workers, listener=self._listener
-        )
-        if self._stop_reason:
-            engine.stop(self._stop_reason)
-        self._engines.add(engine)
-        return engine
-
-
-def _read_again(path: Path, given: Collection[str]) -> tuple[Workflow | None, str]:
-    if not path.is_file():
-        return None, ""
-    try:
-        loaded = load(path, given)
-    except DefinitionError as error:
-        advice = "mend the file, or resume with --pinned to use the definition as it was"
-        *others, last = error.problems
-        suggestion = f"{last.suggestion}; {advice}" if last.suggestion else advice
-        raise DefinitionError([*others, structs.replace(last, suggestion=suggestion)]) from None
-    return loaded.workflow, loaded.source_text
+def _work(definition: Definition, given: Collection[str]) -> Work:
+    if isinstance(definition, str | Path):
+        definition = load_any(definition, given)
+    text = getattr(definition, "source_text", None)
+    if text is None:
+        return Work(definition=definition)
+    loaded: Any = definition
+    return Work(definition=loaded.definition, source=text, path=str(Path(loaded.path).absolute()))
 
 
 def make_engine(

@@ -1,0 +1,72 @@
+"""Executors, put together for one run.
+
+Imports that a path does not need stay inside functions, because the start of a run is measured.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runwright.core.workflow import Workflow
+from runwright.ports.executor import Executor
+from runwright.ports.system import Processes
+
+if TYPE_CHECKING:
+    from runwright.executors.inner import InnerRuns
+    from runwright.executors.router import Router
+
+INNER_KINDS: Mapping[str, str] = {"workflow": "workflow", "plan": "plan", "reconcile": "goal"}
+"""Names of the executors whose tasks are runs of their own, with the kind of those runs."""
+
+WITH_ENV = frozenset(("shell", "python"))
+"""Names of the executors that take an environment."""
+
+
+def executor_stack(workflow: Workflow, processes: Processes, runs: "InnerRuns", base: Path) -> Executor:
+    """Return what runs the tasks of a workflow: the one place where executors are put together.
+
+    Args:
+        workflow: Whose tasks.
+        processes: Starts commands.
+        runs: Starts runs that are the work of tasks.
+        base: Directory that the files of those are relative to.
+    """
+    router = shell_stack(processes)
+    used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
+    bases = {str(table.get("executor", name)) for name, table in workflow.executors.items() if name in used}
+    for name in sorted((used | bases).intersection(("python", *INNER_KINDS))):
+        router.register(name, _executor(name, processes, runs, base))
+    for name in sorted(used.intersection(workflow.executors)):
+        _configure(router, name, workflow.executors[name])
+    return router
+
+
+def shell_stack(processes: Processes) -> "Router":
+    """Return what runs commands."""
+    from runwright.executors.router import Router
+    from runwright.executors.shell import Shell
+
+    return Router({"shell": Shell(processes)})
+
+
+def executors_with_env(workflow: Workflow) -> frozenset[str]:
+    """Return the names of executors whose arguments take an environment."""
+    configured = {name: str(table.get("executor", name)) for name, table in workflow.executors.items()}
+    return WITH_ENV | {name for name, base in configured.items() if base not in INNER_KINDS}
+
+
+def _executor(name: str, processes: Processes, runs: "InnerRuns", base: Path) -> Executor:
+    if name == "python":
+        from runwright.executors.python import Python
+
+        return Python(processes)
+    from runwright.executors.inner import InnerRun
+
+    return InnerRun(INNER_KINDS[name], runs, base)
+
+
+def _configure(router: "Router", name: str, table: Mapping[str, Any]) -> None:
+    from runwright.executors.configured import Configured
+
+    defaults = {key: value for key, value in table.items() if key != "executor"}
+    router.replace(name, Configured(router.executor(str(table.get("executor", name))), defaults))
