@@ -181,7 +181,7 @@ def test_errors_of_all_files(tmp_path: Path) -> None:
     project.write("workflows/two.toml", "[tasks.a]\ncmd = \n")
     done = project("validate")
     assert done.returncode == 2
-    assert "✓ good.toml  1 task in 1 level" in done.stdout
+    assert "✓ good.toml  workflow, 1 task in 1 level" in done.stdout
     assert done.stderr.count("workflows/one.toml:") == 2
     assert "workflows/two.toml:2:" in done.stderr
     found = {one["path"]: one for one in json.loads(project("validate", "--json").stdout)}
@@ -232,7 +232,71 @@ def test_doctor(tmp_path: Path) -> None:
     assert f"chmod 700 {tmp_path / '.runwright'}" in done.stdout
 
 
-def test_the_schema_is_one(project: Project) -> None:
+def test_plans_and_goals_beside_workflows(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("flow.toml", '[tasks.a]\ncmd = "true"\n')
+    project.write("make.toml", 'tags = ["x"]\n[[steps]]\nname = "a"\nexec = "true"\n[[steps]]\npause = 1\n')
+    project.write("tree.toml", 'plan = "true"\n')
+    project.write("wrong.toml", 'plan = ""\n')
+    project.write("garbled.toml", "a =\n")
+    done = project("validate")
+    assert done.returncode == 2
+    assert "✓ flow.toml  workflow, 1 task in 1 level\n" in done.stdout
+    assert "✓ make.toml  plan, 1 step, 1 pause\n" in done.stdout
+    assert "✓ tree.toml  goal\n" in done.stdout
+    assert 'wrong.toml:1:1: error: an element of "plan" is empty' in done.stderr
+    checked = json.loads(project("validate", "--json").stdout)
+    listed = project.json("list")
+    for found in (checked, listed):
+        assert {Path(one["path"]).name: (one["kind"], one["tasks"], one["valid"]) for one in found} == {
+            "flow.toml": ("workflow", 1, True),
+            "make.toml": ("plan", 2, True),
+            "tree.toml": ("goal", None, True),
+            "wrong.toml": ("goal", None, False),
+            "garbled.toml": (None, None, False),
+        }
+    assert [one["name"] for one in project.json("list", "--tag", "x")] == ["make"]
+    shown = {line.split()[0]: line.split()[1:4] for line in project("list").stdout.splitlines()}
+    assert shown["NAME"][0] == "KIND"
+    assert shown["make"] == ["plan", "2", "never"]
+    assert shown["tree"] == ["goal", "never", "tree.toml"]
+    assert shown["wrong"] == ["goal", "1", "error"]
+
+
+def test_a_namesake_of_another_kind_has_runs_of_its_own(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("a.toml", 'name = "same"\n[tasks.a]\ncmd = "true"\n')
+    project.write("b.toml", 'name = "same"\n[[steps]]\nname = "a"\nexec = "true"\n')
+    assert project("run", "a").returncode == 0
+    last = {one["kind"]: one["last_run"] for one in project.json("list")}
+    assert last["workflow"]["state"] == "succeeded"
+    assert last["plan"] is None
+
+
+def test_the_wrong_command_for_a_file_names_the_right_one(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write("make.toml", '[[steps]]\nname = "a"\nexec = "true"\n')
+    project.write("tree.toml", 'plan = "true"\n')
+    for words in (["run", "make"], ["graph", "make.toml"]):
+        done = project(*words)
+        assert done.returncode == 2
+        assert "make.toml:1:3: error: this is a plan, not a workflow" in done.stderr
+        assert 'run it with "runwright plan ' in done.stderr
+    assert 'run it with "runwright reconcile tree.toml"' in project("run", "tree.toml").stderr
+    assert not (tmp_path / ".runwright").exists()
+
+
+@pytest.mark.parametrize("kind", ["workflow", "plan", "goal"])
+def test_the_schema_is_one(project: Project, kind: str) -> None:
     from jsonschema import Draft202012Validator
 
-    Draft202012Validator.check_schema(json.loads(project("schema").stdout))
+    found = json.loads(project("schema", kind).stdout)
+    Draft202012Validator.check_schema(found)
+    assert found["title"] == f"Runwright {kind}"
+    assert kind != "workflow" or found == json.loads(project("schema").stdout)
+
+
+def test_there_is_no_schema_of_anything_else(project: Project) -> None:
+    done = project("schema", "job")
+    assert done.returncode == 2
+    assert "job" in done.stderr
