@@ -65,14 +65,9 @@ async def _entry(path: Path, state: Reading) -> Entry:
     check = check_file(Path(relative(path)))
     if check.definition is None or check.kind is None:
         return Entry(path, check, None)
-    return Entry(path, check, await _last_run(check.definition.name, check.kind.value, state))
-
-
-async def _last_run(name: str, kind: str, state: Reading) -> Run | None:
-    newest = await state.store.list_runs(RunFilter(name=name, limit=1))
-    if newest and newest[0].kind != kind:  # a namesake of another kind: look further back
-        newest = [run for run in await state.store.list_runs(RunFilter(name=name)) if run.kind == kind]
-    return newest[0] if newest else None
+    wanted = RunFilter(name=check.definition.name, kind=check.kind.value, limit=1)
+    runs = await state.store.list_runs(wanted)
+    return Entry(path, check, runs[0] if runs else None)
 
 
 def _wanted(entry: Entry, tag: str) -> bool:
