@@ -26,7 +26,7 @@ DOCUMENTED = {
     "cli/explain.py:MOST_LINES": "| `explain` | 10 lines",
     "cli/explain.py:MOST_NAMES": "3 names a line",
     "cli/logs.py:LONGEST_LINE": "| line shown by `logs` | 64 KiB at a time |",
-    "cli/plan.py:LONGEST_COMMAND": "| command shown by `run --dry-run` | 100 characters |",
+    "cli/preview.py:LONGEST_COMMAND": "| command shown by `run --dry-run` | 100 characters |",
     "cli/resume.py:MOST_LINES": "| plan of `resume` | 40 tasks in each part |",
     "cli/status.py:MOST_RUNNING": "| `status` of a run | 20 running tasks |",
     "cli/status.py:SHORTEST_INTERVAL": "| `status --interval` | at least 0.1 s |",

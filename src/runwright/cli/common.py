@@ -14,11 +14,12 @@ from runwright import wiring
 from runwright.cli.arguments import Arguments
 from runwright.core.errors import AmbiguousRunId, Problem, StoreError, UsageError
 from runwright.core.run import TIMEOUT_REASON, Run
-from runwright.core.states import RunState
+from runwright.core.states import RunState, TaskRole, TaskState
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs
 
 T = TypeVar("T")
+EXIT_FAILED = 1
 SHORTEST_ID = 8
 ID_LENGTH = 36
 
@@ -109,7 +110,13 @@ def exit_status(run: Run) -> int:
     """Return the exit status that stands for how a run ended: 0 succeeded, 124 its time limit, else 1."""
     if run.state is RunState.SUCCEEDED:
         return 0
-    return 124 if ended_by_timeout(run) else 1
+    return 124 if ended_by_timeout(run) else EXIT_FAILED
+
+
+async def not_cleaned(store: RunStore, run: Run) -> list[str]:
+    """Return the ids of the cleanups of a run that did not succeed."""
+    rows = await store.tasks(run.id)
+    return [row.id for row in rows if row.role is TaskRole.CLEANUP and row.state is not TaskState.SUCCEEDED]
 
 
 def ended_by_timeout(run: Run) -> bool:

@@ -32,15 +32,15 @@ class Setup(Struct, frozen=True, kw_only=True):
 
     Attributes:
         title: What the progress is headed with.
-        strategy: None means the one the run had (resume).
-        workers: Most tasks at a time; None means as many as the run had.
         prepare: Called with the engine before anything runs; returns what a terminal is to show.
+        strategy: Of a workflow; None means the one the run had (resume).
+        workers: Most tasks at a time in it; None means as many as the run had.
     """
 
     title: str
-    strategy: Strategy | None
-    workers: int | None
     prepare: Callable[[Engine], Awaitable[Shown]]
+    strategy: Strategy | None = None
+    workers: int | None = None
 
 
 class Relay:

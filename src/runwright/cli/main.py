@@ -20,6 +20,8 @@ GROUPS: "Mapping[str, str]" = {
 
 COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
     "run": ("runwright.cli.run", "run", "run a workflow, from a file or by its name"),
+    "plan": ("runwright.cli.plan", "run", "run a plan: steps with cleanup, from a file or by its name"),
+    "reconcile": ("runwright.cli.reconcile", "run", "pursue a goal until it needs nothing more"),
     "resume": ("runwright.cli.resume", "run", "continue a failed, cancelled or interrupted run"),
     "cancel": ("runwright.cli.cancel", "run", "ask a run to stop, and wait until it has"),
     "runs": ("runwright.cli.runs", "see", "list runs"),
@@ -42,7 +44,7 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
 
 USAGE = "runwright [-C DIR] [--store URL] [--no-color] [--verbose] COMMAND ..."
 
-STARTERS = {"run", "resume"}
+STARTERS = {"run", "plan", "reconcile", "resume"}
 ASKING = {"-n", "--dry-run", "-h", "--help"}
 
 VALUED_OPTIONS = {"-C": "directory", "--directory": "directory", "--store": "store"}

@@ -1,123 +1,131 @@
-"""What a run would do, by level; nothing is run and nothing is written."""
+"""Run a plan: its steps in order, then their cleanups last to first, whatever the end.
 
-from collections.abc import Iterator, Mapping
+Exit status: 0 succeeded and all is cleaned up, 1 a step or a cleanup failed, 2 bad input, 124 the time limit,
+129/130/143 stopped by a signal. The first Ctrl-C breaks off the step that runs and cleans up, a second one skips the
+grace of commands, a third exits; `runwright resume` then cleans up what is left.
+"""
 
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from runwright import wiring
+from runwright.cli import schedule
 from runwright.cli.arguments import Arguments
+from runwright.cli.common import find_workflow, not_cleaned
+from runwright.cli.drive import Engine, Setup, Shown, drive
 from runwright.cli.records import Record, plural
+from runwright.cli.render.problems import render_problems
 from runwright.cli.render.terminal import Out, shorten
-from runwright.core.graph import Graph, build
-from runwright.core.options import RunOptions, Strategy
-from runwright.core.variables import references
-from runwright.core.workflow import TaskDefinition, Workflow
+from runwright.cli.render.times import duration
+from runwright.core.plan import Hook, PauseDefinition, PlanDefinition, StepDefinition
+from runwright.core.run import Run
+
+if TYPE_CHECKING:
+    import argparse
+
+    from runwright.adapters.toml import Loaded
 
 LONGEST_COMMAND = 100
+HOOK_WIDTH = max(map(len, Hook)) + 2
 
 
-def show_plan(
-    args: Arguments, workflow: Workflow, options: RunOptions, strategy: Strategy, workers: int
-) -> int:
-    """Print the plan of a run."""
-    graph = build(workflow)
-    chosen = graph.select(options.only) if options.only else None
+def configure(parser: "argparse.ArgumentParser") -> None:
+    """Add the arguments of `plan`."""
+    parser.add_argument("plan", metavar="FILE|NAME", help="a plan file, or the name of a plan here")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="show the steps; run and write nothing")
+    schedule.add_variables(parser)
+    schedule.add_limits(parser, "most time for the steps: 90s, 1h30m; cleanups have their own")
+    schedule.add_display(parser)
+
+
+def execute(args: Arguments) -> int:
+    """Run a plan to its end, or show what it would do."""
+    schedule.check_display(args)
+    loaded = wiring.load_plan(find_workflow(args.plan))
+    if loaded.warnings and not args.quiet:
+        args.err.lines(render_problems(loaded.warnings, args.err, "warning"))
+    if args.dry_run:
+        return show(args, loaded.definition)
+    return asyncio.run(_run(args, loaded))
+
+
+async def _run(args: Arguments, loaded: "Loaded[PlanDefinition]") -> int:
+    options = schedule.options_of(args)
+    left: list[str] = []
+
+    async def prepare(_: Engine) -> Shown:
+        return Shown([element.name for element in loaded.definition.elements])
+
+    async def work(engine: Engine) -> Run:
+        run = await engine.execute(loaded, options)
+        left.extend(await not_cleaned(engine.store, run))
+        return run
+
+    status = await drive(args, Setup(title=loaded.definition.name, prepare=prepare), work)
+    return status or int(bool(left))
+
+
+def show(args: Arguments, plan: PlanDefinition) -> int:
+    """Print what a plan would do."""
     if args.json or args.events:
-        args.out.json(plan_record(graph, chosen, strategy, workers))
+        args.out.json(plan_record(plan))
     else:
-        args.out.lines(plan_lines(graph, chosen, strategy, workers, args.out))
+        args.out.lines(plan_lines(plan, args.out))
     return 0
 
 
-def levels(graph: Graph, chosen: set[int] | None) -> Iterator[tuple[int, list[int]]]:
-    """Yield each level that has something to run, with its nodes."""
-    current, nodes = 0, list[int]()
-    for group in range(len(graph.groups)):
-        if graph.level[group] != current:
-            if nodes:
-                yield current, nodes
-            current, nodes = graph.level[group], []
-        nodes.extend(node for node in graph.nodes(group) if chosen is None or node in chosen)
-    if nodes:
-        yield current, nodes
-
-
-def plan_record(graph: Graph, chosen: set[int] | None, strategy: Strategy, workers: int) -> Record:
-    """Return the plan as data; ``depends_on`` names tasks as the file does."""
-    found = list(levels(graph, chosen))
+def plan_record(plan: PlanDefinition) -> Record:
+    """Return what a plan would do as data."""
     return {
-        "workflow_name": graph.workflow.name,
-        "strategy": strategy.value,
-        "workers": workers,
-        "total_tasks": sum(len(nodes) for _, nodes in found),
-        "levels": [
-            {"level": level, "tasks": [_task_record(graph, node, len(nodes) > 1) for node in nodes]}
-            for level, nodes in found
-        ],
-        "handlers": sorted(graph.handlers()),
+        "name": plan.name,
+        "continue_on_error": plan.continue_on_error,
+        "limit_duration": plan.limit_duration or None,
+        "cleanup_timeout": plan.cleanup_timeout,
+        "steps": [_element_record(element) for element in plan.elements],
+        "cleanup_order": cleanup_order(plan),
     }
 
 
-def _task_record(graph: Graph, node: int, beside_others: bool) -> Record:
-    definition = graph.definition(node)
+def _element_record(element: StepDefinition | PauseDefinition) -> Record:
+    if isinstance(element, PauseDefinition):
+        return {"name": element.name, "pause": element.seconds}
+    hooks = {hook.value: list(element.hooks[hook]) for hook in Hook if hook in element.hooks}
     return {
-        "id": graph.ids[node],
-        "name": definition.name,
-        "can_run_in_parallel": beside_others,
-        "depends_on": list(definition.depends_on),
-        "condition": definition.condition or None,
-        "executor": definition.executor,
-        "command": definition.cmd if definition.cmd is not None else list(definition.argv) or None,
+        "name": element.name,
+        "retries": element.retries,
+        "timeout": element.timeout or None,
+        "hooks": hooks,
     }
 
 
-def plan_lines(
-    graph: Graph, chosen: set[int] | None, strategy: Strategy, workers: int, out: Out
-) -> Iterator[str]:
-    """Yield the plan as lines."""
-    found = list(levels(graph, chosen))
-    total = sum(len(nodes) for _, nodes in found)
-    name = out.paint(out.clean(graph.workflow.name), "strong")
-    lanes = "" if strategy is Strategy.SEQUENTIAL else f", {plural(workers, 'worker')}"
-    yield f"{name}: {plural(total, 'task')} in {plural(len(found), 'level')}, {strategy.value}{lanes}"
-    for level, nodes in found:
-        yield out.paint(f"level {level}", "dim")
-        for node in nodes:
-            yield f"  {_node_line(graph, node, chosen, out)}"
-    if graph.handlers():
-        yield f"{out.paint('on failure', 'dim')}  {out.clean(', '.join(sorted(graph.handlers())))}"
-    if chosen is not None:
-        yield f"{plural(len(graph) - len(chosen), 'task')} left out by --only"
+def cleanup_order(plan: PlanDefinition) -> list[str]:
+    """Return the names of the steps in the order in which they are cleaned up if all succeed."""
+    steps = (element for element in reversed(plan.elements) if isinstance(element, StepDefinition))
+    return [step.name for step in steps if Hook.CLEANUP in step.hooks]
+
+
+def plan_lines(plan: PlanDefinition, out: Out) -> Iterator[str]:
+    """Yield what a plan would do as lines."""
+    steps = sum(isinstance(element, StepDefinition) for element in plan.elements)
+    limit = f", at most {duration(plan.limit_duration)}" if plan.limit_duration else ""
+    errors = ", goes on after errors" if plan.continue_on_error else ""
+    yield f"{out.paint(out.clean(plan.name), 'strong')}: {plural(steps, 'step')}{limit}{errors}"
+    for element in plan.elements:
+        yield from _element_lines(element, out)
+    if order := cleanup_order(plan):
+        yield f"{out.paint('cleanup', 'dim')}  {out.clean(', '.join(order))}"
     yield "nothing was run"
 
 
-def _node_line(graph: Graph, node: int, chosen: set[int] | None, out: Out) -> str:
-    definition = graph.definition(node)
-    parts = [out.clean(graph.ids[node])]
-    if needs := _needs(graph, definition, chosen):
-        parts.append(out.paint(f"after {out.clean(', '.join(needs))}", "dim"))
-    if definition.condition:
-        parts.append(out.paint(f"if {out.clean(definition.condition)}", "warn"))
-    parts.append(out.paint(_work(definition, graph.matrix(node), out), "live"))
-    return "  ".join(parts)
-
-
-def _needs(graph: Graph, definition: TaskDefinition, chosen: set[int] | None) -> list[str]:
-    """Return what a task waits for, without what is left out."""
-    if chosen is None:
-        return list(definition.depends_on)
-    ids = {graph.ids[node] for node in chosen}
-    keys = {name.partition("[")[0] for name in ids}
-    return [name for name in definition.depends_on if name in (ids if "[" in name else keys)]
-
-
-def _work(definition: TaskDefinition, matrix: Mapping[str, str], out: Out) -> str:
-    text = definition.cmd if definition.cmd is not None else " ".join(definition.argv) or definition.executor
-    lines = _with_values(text, matrix).strip().splitlines() or [""]
-    more = out.mark("ellipsis") if len(lines) > 1 else ""
-    return out.clean(shorten(lines[0], LONGEST_COMMAND, out.mark("ellipsis")) + more)
-
-
-def _with_values(text: str, matrix: Mapping[str, str]) -> str:
-    """Put in the values of the matrix; those of variables are known at run time only."""
-    for place in reversed(references(text)):
-        if place.name in matrix:
-            text = text[: place.start] + matrix[place.name] + text[place.end :]
-    return text
+def _element_lines(element: StepDefinition | PauseDefinition, out: Out) -> Iterator[str]:
+    if isinstance(element, PauseDefinition):
+        yield f"  {out.paint('pause', 'dim')} {duration(element.seconds)}"
+        return
+    retries = f"  {plural(element.retries, 'retry')}" if element.retries == 1 else ""
+    retries = retries or (f"  {element.retries} retries" if element.retries else "")
+    yield f"  {out.clean(element.name)}{out.paint(retries, 'warn')}"
+    for hook in Hook:
+        for command in element.hooks.get(hook, ()):
+            text = shorten(command.strip().splitlines()[0], LONGEST_COMMAND, out.mark("ellipsis"))
+            yield f"    {out.paint(hook.value.ljust(HOOK_WIDTH), 'dim')}{out.paint(out.clean(text), 'live')}"

@@ -4,10 +4,11 @@ Exit status: 0 succeeded, 1 failed, 2 bad input, 124 the time limit, 129/130/143
 The first Ctrl-C stops the run and lets tasks end within their grace, a second one skips the grace, a third exits.
 """
 
-import os
 from typing import TYPE_CHECKING
 
-from runwright.cli import schedule, values
+from msgspec.structs import replace
+
+from runwright.cli import schedule
 from runwright.cli.arguments import Arguments
 from runwright.cli.running import run_workflow
 from runwright.core.options import FailurePolicy, RunOptions
@@ -26,24 +27,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     schedule.add_variables(parser)
     schedule.add_policy(parser)
     parser.add_argument(
-        "--timeout",
-        type=values.seconds,
-        default=0.0,
-        metavar="DURATION",
-        help="most time for the run: 90s, 1h30m",
-    )
-    parser.add_argument(
         "--only", action="append", default=[], metavar="TASK", help="run this task alone; may be repeated"
     )
-    parser.add_argument(
-        "--tag",
-        action="append",
-        default=[],
-        metavar="TAG",
-        dest="tags",
-        help="a tag for this run; may be repeated",
-    )
-    parser.add_argument("--clean-env", action="store_true", help="start every task from an empty environment")
+    schedule.add_limits(parser, "most time for the run: 90s, 1h30m")
     schedule.add_display(parser)
 
 
@@ -55,13 +41,8 @@ def execute(args: Arguments) -> int:
 
 def options_of(args: Arguments) -> RunOptions:
     """Return the options of a new run."""
-    return RunOptions(
-        variables=schedule.variables(args),
-        clean_env=args.clean_env,
-        print_output=args.print_output,
-        timeout=args.timeout,
+    return replace(
+        schedule.options_of(args),
         failure_policy=FailurePolicy(args.policy) if args.policy else FailurePolicy.FINISH,
         only=tuple(args.only),
-        tags=tuple(args.tags),
-        directory=os.getcwd(),  # noqa: PTH109 - pathlib is not needed on this path
     )

@@ -23,7 +23,7 @@ def run_workflow(args: Arguments, options: RunOptions) -> int:
         warn_unread(args, loaded.workflow)
     strategy, workers = schedule.schedule(args)
     if args.dry_run:
-        from runwright.cli.plan import show_plan  # noqa: PLC0415 - not needed to run
+        from runwright.cli.preview import show_plan  # noqa: PLC0415 - not needed to run
 
         return show_plan(args, loaded.workflow, options, strategy, workers)
     if options.only:

@@ -1,12 +1,13 @@
 """The options that `run` and `resume` share: strategy and workers, variables, failure policy, how to show it."""
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from runwright.cli import values
 from runwright.cli.arguments import Arguments
 from runwright.core.errors import Problem, UsageError
-from runwright.core.options import FailurePolicy, Strategy
+from runwright.core.options import FailurePolicy, RunOptions, Strategy
 
 if TYPE_CHECKING:
     import argparse
@@ -57,6 +58,20 @@ def add_variables(parser: "argparse.ArgumentParser") -> None:
     )
 
 
+def add_limits(parser: "argparse.ArgumentParser", time_limit: str) -> None:
+    """Add the options that new runs of every kind have: time limit, tags and environment."""
+    parser.add_argument("--timeout", type=values.seconds, default=0.0, metavar="DURATION", help=time_limit)
+    parser.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="TAG",
+        dest="tags",
+        help="a tag for this run; may be repeated",
+    )
+    parser.add_argument("--clean-env", action="store_true", help="start every task from an empty environment")
+
+
 def add_policy(parser: "argparse.ArgumentParser") -> None:
     """Add the options that say what a failure does to the rest."""
     group = parser.add_mutually_exclusive_group()
@@ -94,6 +109,18 @@ def check_display(args: Arguments) -> None:
                 ),
             )
         )
+
+
+def options_of(args: Arguments) -> RunOptions:
+    """Return what `add_variables`, `add_limits` and `add_display` were given."""
+    return RunOptions(
+        variables=variables(args),
+        clean_env=args.clean_env,
+        print_output=args.print_output,
+        timeout=args.timeout,
+        tags=tuple(args.tags),
+        directory=os.getcwd(),  # noqa: PTH109 - pathlib is not needed on this path
+    )
 
 
 def schedule(args: Arguments) -> tuple[Strategy, int]:

@@ -10,7 +10,7 @@ from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration
 from runwright.core.run import Run, TaskRow
-from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskState
+from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskRole, TaskState
 from runwright.ports.stores import RunStore
 
 MOST_FAILURES = 10
@@ -34,7 +34,7 @@ async def conclude(args: Arguments, store: RunStore, ended: Ended) -> None:
 
 async def failures(store: RunStore, run: Run) -> list[TaskRow]:
     """Return the tasks of a run that failed; the store is only asked if there may be any."""
-    if run.state is RunState.SUCCEEDED and not run.counts.failed:
+    if run.kind == "workflow" and run.state is RunState.SUCCEEDED and not run.counts.failed:
         return []
     return [row for row in await store.tasks(run.id) if row.state is TaskState.FAILED]
 
@@ -86,7 +86,10 @@ def next_steps(run: Run, failed: Sequence[TaskRow], short: str, out: Out) -> Ite
     shown = next((row for row in failed if not row.ignored), None)
     if shown is not None:
         yield f"{arrow} runwright logs {short} {quoted(shown.id)}"
-    yield f"{arrow} runwright resume {short}"
+    if run.kind != "plan" or any(row.role is TaskRole.CLEANUP for row in failed):
+        yield f"{arrow} runwright resume {short}"
+    if run.kind == "plan":
+        yield f"{arrow} runwright resume {short} --continue"
 
 
 def quoted(text: str) -> str:

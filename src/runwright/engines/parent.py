@@ -9,6 +9,9 @@ from runwright.core.redact import Redactor
 from runwright.core.task import Task
 from runwright.ports.executor import Session
 
+DEEPEST = 50
+"""Most runs inside one another."""
+
 
 class Parent(Struct, frozen=True, kw_only=True):
     """What an inner run takes from the outer one.

@@ -24,7 +24,9 @@ from runwright.core.plan import (
     next_action,
     timeout_reason,
 )
+from runwright.core.planlog import row_id
 from runwright.engines.plan_recorder import Recorder, Silence
+from runwright.engines.session import AttemptLog
 from runwright.ports.system import Clock
 
 BROKEN_OFF: Final = TaskFailed(Failure(code="E_CANCELLED", message="it was broken off"))
@@ -38,8 +40,8 @@ class Hooks(Protocol):
         """Perform a hook that the step has; whatever it raises is how it failed."""
         ...
 
-    def close_log(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
-        """Close the log of an attempt at the step, or of its cleanup.
+    def close_log(self, step: StepDefinition, hook: Hook) -> AttemptLog | None:
+        """Close the log of an attempt at the step, or of its cleanup, and return it if anything was logged.
 
         Raises:
             StoreError: If the output can't be kept.
@@ -193,9 +195,11 @@ class PlanDriver:
 
     def _closed(self, step: StepDefinition, hook: Hook, attempt: int) -> Exception | None:
         try:
-            self._hooks.close_log(step, hook, attempt)
+            log = self._hooks.close_log(step, hook)
         except RunwrightError as error:
             return error
+        if log is not None and log.captured:
+            self._recorder.output(row_id(step, hook), attempt, log)
         return None
 
     async def _clean_up(self, index: int) -> None:

@@ -10,7 +10,7 @@ from runwright.core.plan import Hook, StepDefinition
 from runwright.core.planlog import row_id
 from runwright.core.planstate import State
 from runwright.core.task import TaskId
-from runwright.engines.session import RunSession
+from runwright.engines.session import AttemptLog, RunSession
 from runwright.ports.system import Threads
 
 TRACEBACK_BYTES = 4096
@@ -58,10 +58,9 @@ class FunctionHooks:
         except (Exception, SystemExit) as error:
             raise self._failed(step, hook, attempt, error) from error
 
-    def close_log(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
-        """Close the log of an attempt."""
-        if self._session is not None:
-            self._session.end(row_id(step, hook))
+    def close_log(self, step: StepDefinition, hook: Hook) -> AttemptLog | None:
+        """Close the log of an attempt, if there is one."""
+        return None if self._session is None else self._session.end(row_id(step, hook))
 
     async def _called(self, name: str, hook: Hook) -> None:
         function, state = self._functions[name, hook], self._state

@@ -12,6 +12,7 @@ from runwright.core.planstate import State, Stored
 from runwright.core.states import TaskRole, TaskState
 from runwright.engines.journal import Journal
 from runwright.engines.progress import Progress
+from runwright.engines.session import AttemptLog
 from runwright.ports.system import Clock
 
 
@@ -36,6 +37,9 @@ class Silence:
         return 1
 
     def end_cleanup(self, index: int, failure: Failure | None) -> None:
+        """Do nothing."""
+
+    def output(self, row_id: str, attempt: int, log: AttemptLog) -> None:
         """Do nothing."""
 
     async def save(self, index: int) -> None:
@@ -140,6 +144,10 @@ class Recorder:
         )
         self._append([event])
         self._progress.ended(event, name)
+
+    def output(self, row_id: str, attempt: int, log: AttemptLog) -> None:
+        """Tell what an attempt or a cleanup printed."""
+        self._progress.output(row_id, attempt, log)
 
     async def save(self, index: int) -> None:
         """Store what a hook has changed in the state, and wait until that is durable."""

@@ -18,13 +18,10 @@ from runwright.core.options import RunOptions
 from runwright.core.run import Run
 from runwright.core.states import RESUMABLE_RUN_STATES, RunState
 from runwright.core.task import Result, Task
-from runwright.engines.parent import Parent, parent_of
+from runwright.engines.parent import DEEPEST, Parent, parent_of
 from runwright.engines.work import Work
 from runwright.ports.executor import NoSessions, Session
 from runwright.ports.stores import RunFilter, RunStore
-
-DEEPEST = 50
-"""Most runs inside one another."""
 
 
 class InnerArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ from runwright.core.planstate import State
 from runwright.core.runvars import RunVariables, value_text
 from runwright.core.task import Result, Task, TaskId
 from runwright.core.variables import Lookup, fill
-from runwright.engines.session import RunSession
+from runwright.engines.session import AttemptLog, RunSession
 from runwright.executors.state_file import STATE, take_state, write_state
 from runwright.ports.executor import Executor
 
@@ -86,13 +86,13 @@ class CommandHooks:
         if first is not None:
             raise first
 
-    def close_log(self, step: StepDefinition, hook: Hook, attempt: int) -> None:
-        """Close the log of an attempt.
+    def close_log(self, step: StepDefinition, hook: Hook) -> AttemptLog | None:
+        """Close the log of an attempt, and return it if anything was logged.
 
         Raises:
             StoreError: If the output can't be kept.
         """
-        self._session.end(row_id(step, hook))
+        return self._session.end(row_id(step, hook))
 
     async def _command(self, step: StepDefinition, hook: Hook, row: str, attempt: int, command: str) -> None:
         before = self._state.snapshot()

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
 from msgspec import structs
 
 from runwright.core.errors import DefinitionError
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run
 from runwright.core.workflow import Workflow
-from runwright.engines.parent import NO_PARENT, Parent
+from runwright.engines.parent import DEEPEST, NO_PARENT, Parent
 from runwright.engines.prepare import Doors
 from runwright.engines.work import Work
 from runwright.ports.executor import Executor
@@ -119,6 +120,8 @@ class Runs:
             parent: The outer run, if this one is the work of a task of it.
             go_on: Continue a plan; else only its cleanups are run.
         """
+        if run.parent_id and not parent.run_id:
+            parent = await self._masking(run)
         if run.kind == "plan":
             return await self._resume_plan(run, work, options, parent, go_on)
         current = None if work is None else work.definition
@@ -140,6 +143,21 @@ class Runs:
         current = None if work is None else work.definition
         with self._driving(self._plan_engine(shell_stack(self._processes))) as engine:
             return await engine.plan_resume(run.id, current, options, go_on=go_on)
+
+    async def _masking(self, run: Run) -> Parent:
+        """Return a parent that only knows the secrets of the runs that a run is a part of."""
+        import os
+
+        from runwright.core.redact import Redactor
+
+        secrets: list[str] = []
+        for _ in range(DEEPEST):
+            if not run.parent_id:
+                break
+            run = await self.store.find_run(run.parent_id)
+            pinned = msgspec.json.decode((await self.store.definition(run.definition)).content)
+            secrets += (os.environ.get(name, "") for name in pinned.get("secrets", ()))
+        return Parent(redactor=Redactor(secrets))
 
     def current(self, run: Run, options: RunOptions) -> Work | None:
         """Return what the run's file says now; None if there is no file or the pinned text is asked for.
