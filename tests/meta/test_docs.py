@@ -3,7 +3,8 @@
 A fenced block is executed by its language, all blocks of a page in one empty directory, from top to bottom:
 
 * ``toml`` or ``python`` whose first line is ``# NAME.toml`` or ``# NAME.py`` becomes that file;
-* ``toml`` that holds ``[tasks.`` must be a valid workflow, other ``toml`` must parse;
+* ``toml`` that holds ``[tasks.``, ``[[steps]]`` or a ``plan`` must be a valid workflow, plan or goal, other ``toml``
+  must parse;
 * ``python`` without a name is run;
 * ``console``: each line that starts with ``$`` is run by the shell and must end with status 0, or with the status that
   a comment at its end gives (``# exit 1``). Lines below it are its output, where ``...`` stands for anything.
@@ -29,6 +30,7 @@ PAGES = [
 ]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+DEFINITION = re.compile(r"\[tasks\.|^\[\[steps\]\]|^plan = ", re.MULTILINE)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
@@ -96,7 +98,7 @@ def run_block(block: Block, folder: Path) -> None:
         file.write_text(block.text)
     if block.language == "toml":
         tomllib.loads(block.text)
-    if block.language == "toml" and "[tasks." in block.text:
+    if block.language == "toml" and DEFINITION.search(block.text):
         got, output = shell(f"runwright validate {file.relative_to(folder)}", folder)
         assert got == 0, f"line {block.line}: not valid\n{output}"
     if block.language == "python" and not named:

@@ -17,7 +17,7 @@ OUTSIDE = ("testing/", "cli/render/")
 DOCUMENTED = {
     "adapters/names.py:LONGEST": "| name of a log file | 200 characters |",
     "adapters/sqlite/errors.py:BUSY_SECONDS": "| locked store | 60 s |",
-    "adapters/toml.py:LONGEST_FILE": "| workflow file | 64 MiB |",
+    "adapters/toml.py:LONGEST_FILE": "| workflow file, plan file or goal file | 64 MiB |",
     "adapters/toml_syntax.py:MOST_ERRORS": "| errors of TOML's own syntax shown at once | 20;",
     "adapters/toml_syntax.py:MOST_TEXT": "1 in files above 256 KiB |",
     "cli/doctor.py:LEAST_BYTES": "64 MiB at least |",
@@ -41,6 +41,9 @@ DOCUMENTED = {
     "core/duration.py:LARGEST": "1 EiB (2^60 bytes)",
     "core/duration.py:LONGEST": "| duration | 100 years |",
     "core/events.py:PROGRESS_OUTPUT_BYTES": "| output in one `task_output` event | 64 KiB |",
+    "core/goal_document.py:MOST_COUNT": "`oscillation_limit` of a goal | 1,000,000 |",
+    "core/goal_document.py:MOST_LINES": "| wrong lines shown of what a goal's `plan` printed | 20 |",
+    "core/goal_document.py:MOST_SUGGESTIONS": "| 100 of each kind",
     "core/redact.py:MIN_LINE_BYTES": "its lines 6 |",
     "core/redact.py:MIN_SECRET_BYTES": "| secret | at least 3 bytes",
     "core/retry.py:LONGEST_DELAY": "| delay between attempts | 366 days |",

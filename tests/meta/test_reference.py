@@ -9,6 +9,9 @@ from msgspec.structs import fields
 
 from runwright.cli.main import COMMANDS
 from runwright.core.document import TaskTable, WorkflowTable
+from runwright.core.duration import parse_duration, parse_size
+from runwright.core.goal_document import ActionTable, GoalTable
+from runwright.core.plan_document import PlanTable, StepTable
 from runwright.core.states import RunState, TaskState
 from runwright.executors.python import PythonArgs
 
@@ -21,17 +24,64 @@ def first_cells(page: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
 
-@pytest.mark.parametrize("table", [WorkflowTable, TaskTable])
-def test_every_key_of_the_file_is_described(table: type[Struct]) -> None:
-    text = (DOCS / "reference/file-format.md").read_text()
-    assert not [field.encode_name for field in fields(table) if f"`{field.encode_name}`" not in text]
+PAGES = {
+    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs),
+    "reference/plan-file.md": (PlanTable, StepTable),
+    "reference/goal-file.md": (GoalTable, ActionTable),
+}
+
+DURATIONS = {
+    "cleanup_timeout",
+    "execution_timeout",
+    "kill_grace",
+    "limit_duration",
+    "longest_sleep",
+    "retry_delay",
+    "sleep_between_runs",
+    "timeout",
+}
+COUNTS = {"errors_to_tolerate", "oscillation_limit", "retries", "workers"}
 
 
-def test_no_key_is_described_that_is_not_there() -> None:
-    named = {name for name in first_cells("reference/file-format.md") if re.fullmatch(r"[a-z_]+", name)}
-    known = {field.encode_name for table in (WorkflowTable, TaskTable) for field in fields(table)}
-    known |= {field.encode_name for field in fields(PythonArgs)}
-    assert named <= known
+def keys(table: type[Struct]) -> set[str]:
+    return {field.encode_name for field in fields(table)}
+
+
+@pytest.mark.parametrize(
+    ("page", "table"), [(page, table) for page, tables in PAGES.items() for table in tables]
+)
+def test_every_key_of_the_file_is_described(page: str, table: type[Struct]) -> None:
+    text = (DOCS / page).read_text()
+    assert not [name for name in sorted(keys(table)) if f"`{name}`" not in text]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_key_is_described_that_is_not_there(page: str) -> None:
+    named = {name for name in first_cells(page) if re.fullmatch(r"[a-z_]+", name)}
+    assert named <= set().union(*map(keys, PAGES[page]))
+
+
+def rows(page: str) -> dict[str, str]:
+    """Return what the third column says, the default, by key."""
+    found = re.findall(r"^\| `([a-z_]+)` \|[^|]*\|([^|]*)\|", (DOCS / page).read_text(), re.MULTILINE)
+    return {name: text.strip() for name, text in found}
+
+
+@pytest.mark.parametrize("page", ["reference/plan-file.md", "reference/goal-file.md"])
+def test_every_key_of_plans_and_goals_has_a_row(page: str) -> None:
+    assert rows(page).keys() == set().union(*map(keys, PAGES[page]))
+
+
+@pytest.mark.parametrize("page", ["reference/plan-file.md", "reference/goal-file.md"])
+def test_the_defaults_that_are_told_are_those_of_the_records(page: str) -> None:
+    told = rows(page)
+    defaults = {field.name: field.default for table in PAGES[page] for field in fields(table)}
+    for name in DURATIONS & told.keys():
+        text = told[name].partition(":")[0].replace(" min", "m").replace(" s", "s")
+        assert parse_duration(text) == defaults[name], name
+    for name in COUNTS & told.keys():
+        assert int(told[name]) == defaults[name], name
+    assert parse_size(told["max_log_bytes"]) == defaults["max_log_bytes"]
 
 
 def test_every_command_is_described() -> None:

@@ -90,7 +90,10 @@ class GoalTable(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ActionTable(Struct, forbid_unknown_fields=True, kw_only=True):
-    """One action, as a command prints it: a JSON object on a line of its own."""
+    """One action, as a command prints it: a JSON object on a line of its own.
+
+    Such lines that `perform` appends to ``$RUNWRIGHT_ACTIONS`` are its children.
+    """
 
     name: str = ""
     perform: Commands = []
