@@ -254,6 +254,11 @@ def _near_file(path: Path) -> str:
     return f"there are {', '.join(names[:8])}" if names else f"there is no TOML file in {path.parent}"
 
 
+def place(problems: Sequence[Problem], loaded: Loaded[Any]) -> list[Problem]:
+    """Return problems of a file that was read, with line, column and source line."""
+    return _placed(problems, _unix(loaded.source_text), str(loaded.path))
+
+
 def _placed(problems: Sequence[Problem], text: str, file: str) -> list[Problem]:
     """Fill in line, column and source line, and sort by them."""
     if not problems:

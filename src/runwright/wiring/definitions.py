@@ -59,9 +59,28 @@ def load(path: Path, given: Collection[str] = ()) -> "LoadedWorkflow":
     Raises:
         DefinitionError: With every fault of the file.
     """
+    return _load_workflow(path, given, ())
+
+
+def _load_workflow(path: Path, given: Collection[str], trail: tuple[Path, ...]) -> "LoadedWorkflow":
     from runwright.adapters.toml import load_workflow
 
-    return load_workflow(path, executor_args=executor_args(), given=given)
+    return _with_inner_files(load_workflow(path, executor_args=executor_args(), given=given), trail)
+
+
+def _with_inner_files(loaded: "LoadedWorkflow", trail: tuple[Path, ...] = ()) -> "LoadedWorkflow":
+    """Return a workflow file once the files that its tasks run are checked too."""
+    if any(task.executor != "shell" for task in loaded.definition.tasks.values()):
+        from runwright.wiring.inner_files import check_inner_files
+
+        check_inner_files(loaded, trail, _load_inner)
+    return loaded
+
+
+def _load_inner(kind: str, path: Path, given: Mapping[str, Any], trail: tuple[Path, ...]) -> object:
+    if kind == "workflow":
+        return _load_workflow(path, given, trail)
+    return load_plan(path) if kind == "plan" else load_goal(path, given)
 
 
 def load_workflow(path: str | Path, *, given: Collection[str] = ()) -> "LoadedWorkflow":
@@ -118,9 +137,11 @@ def load_any(
     Raises:
         DefinitionError: With every fault of the file.
     """
+    from runwright.adapters.toml import LoadedWorkflow
     from runwright.adapters.toml import load_any as read
 
-    return read(Path(path), executor_args=executor_args(), given=given)
+    loaded = read(Path(path), executor_args=executor_args(), given=given)
+    return _with_inner_files(loaded) if isinstance(loaded, LoadedWorkflow) else loaded
 
 
 def kind_of(path: str | Path) -> "FileKind | None":
