@@ -24,7 +24,7 @@ from runwright.core.run import Run
 if TYPE_CHECKING:
     import argparse
 
-    from runwright.adapters.toml import Loaded
+    from runwright.wiring import Loaded
 
 LONGEST_COMMAND = 100
 HOOK_WIDTH = max(map(len, Hook)) + 2

@@ -21,8 +21,8 @@ from runwright.core.run import Run
 if TYPE_CHECKING:
     import argparse
 
-    from runwright.adapters.toml import Loaded
     from runwright.core.goal import ActionDefinition, GoalDefinition
+    from runwright.wiring import Loaded
 
 
 def configure(parser: "argparse.ArgumentParser") -> None:

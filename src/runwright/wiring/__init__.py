@@ -6,6 +6,7 @@ they are first used, so that what must be quick can be reached without the rest.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runwright.adapters.toml import Loaded as Loaded
     from runwright.wiring.engine import Engine as Engine
     from runwright.wiring.engine import StateLocation as StateLocation
     from runwright.wiring.engine import decode_workflow as decode_workflow
