@@ -42,7 +42,15 @@ Workload = Callable[[Plan], Section]
 
 def workloads() -> dict[str, Workload]:
     """Return every workload by its name."""
-    from benchmarks.workloads import chain, cold_start, independent, layers, noop, planning  # noqa: PLC0415
+    from benchmarks.workloads import (  # noqa: PLC0415
+        chain,
+        cold_start,
+        independent,
+        layers,
+        noop,
+        planning,
+        steps,
+    )
 
     return {
         "cold_start": cold_start.measure,
@@ -50,5 +58,6 @@ def workloads() -> dict[str, Workload]:
         "chain": chain.measure,
         "layers": layers.measure,
         "noop": noop.measure,
+        "steps": steps.measure,
         "planning": planning.measure,
     }
