@@ -22,8 +22,9 @@ from runwright.core.events import (
 )
 from runwright.core.graph import Graph, build
 from runwright.core.options import FailurePolicy, RunOptions, Strategy
-from runwright.core.project import Changes, Rows
+from runwright.core.project import Changes
 from runwright.core.resume import Resumption, plan_resume
+from runwright.core.rows import Rows
 from runwright.core.run import Run, TaskRow
 from runwright.core.states import FINAL_TASK_STATES, RunState, TaskState
 from runwright.core.workflow import Workflow

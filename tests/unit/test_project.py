@@ -19,7 +19,8 @@ from runwright.core.events import (
     TaskStarted,
 )
 from runwright.core.lease import is_held, visible_state
-from runwright.core.project import LATE_POSITION, Changes, Rows, definition_key
+from runwright.core.project import LATE_POSITION, Changes, definition_key
+from runwright.core.rows import Rows
 from runwright.core.run import Attempt, Owner, Run, TaskCounts, TaskRow, Variable
 from runwright.core.runids import id_range
 from runwright.core.states import RunState, TaskRole, TaskState

@@ -7,7 +7,8 @@ from msgspec import DecodeError, structs
 
 from runwright.core.chain import decode, links
 from runwright.core.events import AnyEvent, RunResumed
-from runwright.core.project import Changes, Rows
+from runwright.core.project import Changes
+from runwright.core.rows import Rows
 from runwright.core.run import Attempt, Run, TaskCounts, TaskRow, Variable
 from runwright.core.states import TaskRole, TaskState
 

@@ -11,7 +11,8 @@ from runwright.core.chain import canonical, decode, genesis, links
 from runwright.core.errors import AmbiguousRunId, LeaseLost, RunIsActive, RunNotFound, StoreError
 from runwright.core.events import AnyEvent
 from runwright.core.lease import busy_text, is_held, lost_text, visible_state
-from runwright.core.project import Changes, Rows
+from runwright.core.project import Changes
+from runwright.core.rows import Rows
 from runwright.core.run import Attempt, Definition, Lease, Owner, Run, TaskRow, Variable
 from runwright.core.runids import LATEST, ambiguous_text, id_range, not_found_text
 from runwright.core.states import RunState
