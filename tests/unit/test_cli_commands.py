@@ -357,7 +357,8 @@ class TestExplain:
 class TestInspect:
     def test_everything_is_there(self, cli: Cli) -> None:
         found = cli.json("inspect", FAILED)
-        assert set(found) == {"run", "tasks", "attempts", "variables", "events", "definition"}
+        names = {"run", "tasks", "attempts", "variables", "events", "definition", "children"}
+        assert set(found) == names
         assert len(found["attempts"]) == 6
         assert {v["name"]: v["value"] for v in found["variables"]}["rows"] == "12"
         assert [event["seq"] for event in found["events"]] == list(range(1, len(found["events"]) + 1))

@@ -1,4 +1,7 @@
-"""Say in a few lines why a run ended as it did, or why a task ran, was skipped, retried, cancelled or reused."""
+"""Say in a few lines why a run ended as it did, or why a task ran, was skipped, retried, cancelled or reused.
+
+TASK may be OUTER/INNER: the task INNER of the run that is the work of the task OUTER.
+"""
 
 import argparse
 from collections import Counter
@@ -9,9 +12,21 @@ from msgspec import Struct
 
 from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, short_id, with_reading
+from runwright.cli.explain_parts import (
+    MOST_NAMES,
+    action_facts,
+    attempts_of,
+    error_of,
+    goal_facts,
+    innermost,
+    inside,
+    names_of,
+    plan_facts,
+    step_facts,
+)
 from runwright.cli.inspect import Everything, gather
-from runwright.cli.logs import select
-from runwright.cli.records import Record, counts_text, plural, state_counts
+from runwright.cli.nested import locate, way
+from runwright.cli.records import Record, counted, counts_text, plural
 from runwright.cli.render.names import CLEANUP, cause, said
 from runwright.cli.render.times import duration, elapsed
 from runwright.cli.summary import quoted
@@ -22,7 +37,6 @@ from runwright.core.workflow import Workflow
 
 MOST_LINES = 10
 MOST_ATTEMPTS = 3
-MOST_NAMES = 3
 FALSE = "its condition is false: "
 
 
@@ -39,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `explain`."""
     add_run(parser)
     parser.add_argument(
-        "task", nargs="?", metavar="TASK", help="id of a task, or key of all nodes of a matrix"
+        "task", nargs="?", metavar="TASK", help="id of a task, key of all nodes of a matrix, or OUTER/INNER"
     )
     add_json(parser)
 
@@ -86,15 +100,17 @@ def explain_run(found: Everything, short: str) -> Explanation:
     run = found.run
     ordinary = [row for row in found.tasks if row.role is TaskRole.TASK]
     failed = [row for row in ordinary if row.state is TaskState.FAILED]
-    facts = [f"{plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"]
-    if run.reason and not (run.state is RunState.FAILED and failed):
+    facts = [counted(run)]
+    if run.reason and not (run.state is RunState.FAILED and failed and run.kind != "goal"):
         facts.append(run.reason)
     if run.state is RunState.INTERRUPTED:
         facts.append("its engine died before the run had ended; nothing of it runs any more")
-    facts += [f"{row.id} failed: {_error(row)}{_attempts(row)}" for row in failed[:MOST_NAMES]]
-    if len(failed) > MOST_NAMES:
-        facts.append(f"{len(failed) - MOST_NAMES} more failed")
-    facts += _by_reason(ordinary)
+    if run.kind == "goal":
+        facts += goal_facts(found)
+    else:
+        facts += _failures(found, failed)
+        facts += plan_facts(found) if run.kind == "plan" else ()
+        facts += _by_reason(ordinary)
     facts += [_resumed(event) for event in _resumes(found)[-1:]]
     return Explanation(
         subject=f"{run.name} {short}",
@@ -102,6 +118,15 @@ def explain_run(found: Everything, short: str) -> Explanation:
         facts=facts,
         next=list(_next(found, failed, short)),
     )
+
+
+def _failures(found: Everything, failed: Sequence[TaskRow]) -> Iterator[str]:
+    """Yield what failed and why, each with the innermost failure of the runs within it."""
+    for row in failed[:MOST_NAMES]:
+        yield f"{row.id} failed: {error_of(row)}{attempts_of(row)}"
+        yield from list(inside(found, row))[1:]
+    if len(failed) > MOST_NAMES:
+        yield f"{len(failed) - MOST_NAMES} more failed"
 
 
 def _by_reason(rows: Sequence[TaskRow]) -> Iterator[str]:
@@ -116,7 +141,9 @@ def _by_reason(rows: Sequence[TaskRow]) -> Iterator[str]:
 
 def _next(found: Everything, failed: Sequence[TaskRow], short: str) -> Iterator[str]:
     if failed:
-        yield f"runwright logs {short} {quoted(failed[0].id)}"
+        first = failed[-1] if found.run.kind == "goal" else failed[0]
+        worst = innermost(found, first)
+        yield f"runwright logs {short} {quoted(worst[0] if worst else first.id)}"
     if found.run.state in RESUMABLE_RUN_STATES:
         yield f"runwright resume {short}"
     if found.run.state is RunState.RUNNING:
@@ -129,43 +156,71 @@ def explain_task(found: Everything, name: str, short: str) -> Explanation:
     Raises:
         UsageError: If the run has no such task.
     """
-    ids = select(found.tasks, name)
-    rows = [row for row in found.tasks if row.id in ids]
-    return _one(found, rows[0], short) if len(rows) == 1 else _several(name, rows, short)
+    chain, ids = locate(found, name)
+    rows = [row for row in chain[-1].tasks if row.id in ids]
+    return _one(chain, rows[-1], short) if _is_one(chain[-1], rows) else _several(chain, name, rows, short)
 
 
-def _several(name: str, rows: Sequence[TaskRow], short: str) -> Explanation:
+def _is_one(found: Everything, rows: Sequence[TaskRow]) -> bool:
+    """Tell whether rows are one task; of an action in several rounds the last one stands for all."""
+    return len(rows) == 1 or found.run.kind == "goal"
+
+
+def _several(chain: Sequence[Everything], name: str, rows: Sequence[TaskRow], short: str) -> Explanation:
     telling = sorted(rows, key=lambda row: row.state is TaskState.SUCCEEDED)
-    facts = [f"{row.id} {row.state.value}{f': {_error(row)}' if _error(row) else ''}" for row in telling]
+    facts = [f"{row.id} {row.state.value}{f': {error_of(row)}' if error_of(row) else ''}" for row in telling]
     states = Counter(row.state.value for row in rows)
     return Explanation(
         subject=f"{name}, {plural(len(rows), 'node')}",
         state=counts_text(states),
         facts=facts,
-        next=[f"runwright explain {short} {quoted(telling[0].id)}"],
+        next=[f"runwright explain {short} {quoted(way(chain) + telling[0].id)}"],
     )
 
 
-def _one(found: Everything, row: TaskRow, short: str) -> Explanation:
-    workflow = _workflow(found)
-    facts = [_why(row), *_needs(found, row, workflow), *_tries(found, row)]
-    facts += _reuse(found, row)
-    facts += _consequences(found, row, workflow)
-    commands = [f"runwright logs {short} {quoted(row.id)}"] if row.attempts else []
-    if found.run.state in RESUMABLE_RUN_STATES and row.state is not TaskState.SUCCEEDED:
-        commands.append(f"runwright resume {short}")
-    elif found.run.state in RESUMABLE_RUN_STATES and row.role is TaskRole.TASK:
-        commands.append(f"runwright resume {short} --from {quoted(row.id)}")
+def _one(chain: Sequence[Everything], row: TaskRow, short: str) -> Explanation:
+    found, before = chain[-1], way(chain)
+    facts = [_why(row), *inside(found, row, before), *_of_kind(found, row)]
     return Explanation(
-        subject=said(row.id, row.role),
+        subject=before + said(row.id, row.role),
         state=row.state.value,
         facts=[fact for fact in facts if fact],
-        next=commands,
+        next=list(_commands(chain, row, short)),
     )
+
+
+def _of_kind(found: Everything, row: TaskRow) -> Iterator[str]:
+    """Yield what there is to say of a task, a step or an action."""
+    if found.run.kind == "goal":
+        yield from action_facts(found, row)
+        yield from _tries(found, row)
+        return
+    workflow = _workflow(found)
+    yield from _needs(found, row, workflow)
+    yield from step_facts(found, row) if found.run.kind == "plan" else ()
+    yield from _tries(found, row)
+    yield from _reuse(found, row)
+    yield from _consequences(found, row, workflow)
+
+
+def _commands(chain: Sequence[Everything], row: TaskRow, short: str) -> Iterator[str]:
+    """Yield the commands to go on with; it is the outermost run that is resumed."""
+    found, path = chain[-1], way(chain) + row.id
+    worst = innermost(found, row)
+    if worst is not None:
+        yield f"runwright explain {short} {quoted(way(chain) + worst[0])}"
+    elif row.attempts:
+        yield f"runwright logs {short} {quoted(path)}"
+    if chain[0].run.state not in RESUMABLE_RUN_STATES:
+        return
+    if row.state is not TaskState.SUCCEEDED or len(chain) > 1 or found.run.kind != "workflow":
+        yield f"runwright resume {short}"
+    elif row.role is TaskRole.TASK:
+        yield f"runwright resume {short} --from {quoted(row.id)}"
 
 
 def _why(row: TaskRow) -> str:
-    error = _error(row)
+    error = error_of(row)
     spent = duration(elapsed(row.started_at, row.ended_at))
     if row.state is TaskState.SUCCEEDED:
         return f"it succeeded in attempt {row.attempts}{f' after {spent}' if spent else ''}"
@@ -174,11 +229,11 @@ def _why(row: TaskRow) -> str:
     if row.state is TaskState.RUNNING:
         return f"attempt {row.attempts} is running"
     ignored = "; the failure is ignored, so the run went on" if row.ignored else ""
-    return f"{row.state.value}: {error or 'no reason recorded'}{_attempts(row)}{ignored}"
+    return f"{row.state.value}: {error or 'no reason recorded'}{attempts_of(row)}{ignored}"
 
 
 def _workflow(found: Everything) -> Workflow | None:
-    if found.definition is None:
+    if found.definition is None or found.run.kind != "workflow":
         return None
     try:
         return msgspec.json.decode(found.definition.content, type=Workflow)
@@ -199,7 +254,7 @@ def _needs(found: Everything, row: TaskRow, workflow: Workflow | None) -> Iterat
             for other in found.tasks
             if other.key in {name.partition("[")[0] for name in definition.depends_on}
         )
-        yield f"it needs {_names(definition.depends_on)} ({counts_text(states)})"
+        yield f"it needs {names_of(definition.depends_on)} ({counts_text(states)})"
     if definition.condition and row.role is not TaskRole.CLEANUP and not row.reason.startswith(FALSE):
         yield f"its condition is: {definition.condition}"
 
@@ -255,17 +310,4 @@ def _consequences(found: Everything, row: TaskRow, workflow: Workflow | None) ->
         and any(name.partition("[")[0] == row.key for name in workflow.tasks[other.key].depends_on)
     ]
     if stopped:
-        yield f"because of it {_names(stopped)} did not run"
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMES])
-    return shown if len(names) <= MOST_NAMES else f"{shown} and {len(names) - MOST_NAMES} more"
-
-
-def _error(row: TaskRow) -> str:
-    return row.failure.message if row.failure else row.reason
-
-
-def _attempts(row: TaskRow) -> str:
-    return f" (attempt {row.attempts})" if row.attempts > 1 else ""
+        yield f"because of it {names_of(stopped)} did not run"

@@ -1,23 +1,26 @@
 """Show what tasks printed: of all tasks or of one, once or while the run goes on.
 
-Lines are prefixed with their task when there are several. A key names all nodes of a matrix. Not on a terminal, the
-log of a single attempt is written byte for byte.
+Lines are prefixed with their task when there are several. A key names all nodes of a matrix, and OUTER/INNER the task
+INNER of the run that is the work of the task OUTER. Not on a terminal, the log of a single attempt is written byte for
+byte.
 """
 
 import argparse
 import asyncio
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
 
 from runwright.cli import values
 from runwright.cli.arguments import Arguments, add_run
 from runwright.cli.common import Reading, with_reading
+from runwright.cli.nested import STEP, Standing, locate, standing, way
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import Out
 from runwright.cli.status import LIVE_STATES
-from runwright.core.errors import Problem, UsageError
-from runwright.core.run import Attempt, Run, TaskRow
-from runwright.core.suggest import did_you_mean
+from runwright.core.run import Run
 from runwright.ports.executor import Stream
 from runwright.ports.stores import RunStore
 from runwright.ports.system import LogChunk, Logs
@@ -26,15 +29,21 @@ LOOK_EVERY = 0.2
 LONGEST_LINE = 64 * 1024
 """Bytes after which a line is shown in pieces, so that memory stays small whatever a task prints."""
 
-Source = tuple[str, int]
-"""Id of a task and number of an attempt."""
+
+class Source(Struct, frozen=True):
+    """An attempt whose log is shown, as `path`: the id of its task behind those of the tasks that it is a part of."""
+
+    run_id: str
+    path: str
+    task_id: str
+    number: int
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `logs`."""
     add_run(parser)
     parser.add_argument(
-        "task", nargs="?", metavar="TASK", help="id of a task, or key of all nodes of a matrix"
+        "task", nargs="?", metavar="TASK", help="id of a task, key of all nodes of a matrix, or OUTER/INNER"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     parser.add_argument(
@@ -55,35 +64,40 @@ def execute(args: Arguments) -> int:
 
     async def work(state: Reading) -> None:
         run = await state.store.find_run(args.run)
-        rows = await state.store.tasks(run.id)
-        wanted = None if args.task is None else select(rows, args.task)
-        await _show(args, state, run, wanted, many=wanted is None or len(wanted) > 1)
+        shown = wanted(await standing(state.store, run), args.task)
+        await _show(args, state, run, many=args.task is None or len(shown) > 1)
 
     with_reading(args, work)
     return 0
 
 
-def select(rows: Sequence[TaskRow], name: str) -> frozenset[str]:
-    """Return the ids of the tasks with this id or key, their handlers and cleanups not included.
+def wanted(found: Standing, name: str | None) -> list[tuple[Standing, str, frozenset[str]]]:
+    """Return whose logs to show: runs, what stands before the names of their tasks, and the ids of these.
 
     Raises:
-        UsageError: If there is none; with the nearest name.
+        UsageError: If there is no such task; with the nearest name.
     """
-    found = [row.id for row in rows if row.id == name] or [row.id for row in rows if row.key == name]
-    if found:
-        return frozenset(found)
-    suggestion = did_you_mean(name, (row.id for row in rows)) or did_you_mean(name, (row.key for row in rows))
-    raise UsageError((Problem(message=f'the run has no task "{name}"', suggestion=suggestion),))
+    chain, ids = ((found,), frozenset(row.id for row in found.tasks)) if name is None else locate(found, name)
+    return list(_wanted(chain[-1], way(chain), ids))
 
 
-async def _show(
-    args: Arguments, state: Reading, run: Run, wanted: frozenset[str] | None, *, many: bool
-) -> None:
-    printer = Printer(args.out, state.logs, run.id, args.stream, args.tail)
+def _wanted(
+    found: Standing, before: str, ids: frozenset[str]
+) -> Iterator[tuple[Standing, str, frozenset[str]]]:
+    yield found, before, ids
+    for one in found.inner:
+        if one.run.parent_task in ids:
+            rows = frozenset(row.id for row in one.tasks)
+            yield from _wanted(one, f"{before}{one.run.parent_task}{STEP}", rows)
+
+
+async def _show(args: Arguments, state: Reading, run: Run, *, many: bool) -> None:
+    printer = Printer(args.out, state.logs, args.stream, args.tail)
     while True:
         run = await state.store.find_run(run.id)
         live = args.follow and run.state in LIVE_STATES
-        sources = await _sources(state.store, run.id, wanted, args.attempt)
+        shown = wanted(await standing(state.store, run), args.task)
+        sources = await _sources(state.store, shown, args.attempt)
         printer.begin(sources, prefixed=many or len(sources) > 1 or (live and args.attempt is None))
         for source in sources:
             printer.print_new(source, final=not live)
@@ -94,14 +108,16 @@ async def _show(
 
 
 async def _sources(
-    store: RunStore, run_id: str, wanted: frozenset[str] | None, number: int | None
+    store: RunStore, shown: Iterable[tuple[Standing, str, frozenset[str]]], number: int | None
 ) -> list[Source]:
-    attempts: Iterable[Attempt] = await store.attempts(run_id)
-    return [
-        (attempt.task_id, attempt.number)
-        for attempt in attempts
-        if (wanted is None or attempt.task_id in wanted) and number in {None, attempt.number}
-    ]
+    """Return the attempts of the wanted tasks, by the instants at which they began."""
+    found: list[tuple[datetime, Source]] = []
+    for one, before, ids in shown:
+        for attempt in await store.attempts(one.run.id):
+            if attempt.task_id in ids and number in {None, attempt.number}:
+                source = Source(one.run.id, before + attempt.task_id, attempt.task_id, attempt.number)
+                found.append((attempt.started_at, source))
+    return [source for _, source in sorted(found, key=lambda pair: pair[0])]
 
 
 class Printer:
@@ -110,15 +126,13 @@ class Printer:
     Args:
         out: Where to.
         logs: Where from.
-        run_id: Whose.
         stream: The one to print; None for both.
         tail: Lines to print of what is there at first; None for all.
     """
 
-    def __init__(self, out: Out, logs: Logs, run_id: str, stream: Stream | None, tail: int | None) -> None:
+    def __init__(self, out: Out, logs: Logs, stream: Stream | None, tail: int | None) -> None:
         self._out = out
         self._logs = logs
-        self._run_id = run_id
         self._stream = stream
         self._tail = tail
         self._offsets: dict[Source, int] = {}
@@ -129,8 +143,10 @@ class Printer:
     def begin(self, sources: Sequence[Source], *, prefixed: bool) -> None:
         """Say what the sources are; tasks with several attempts get their numbers in the prefix."""
         self._prefixed = self._prefixed or prefixed
-        names = [name for name, _ in sources]
-        self._numbered = frozenset(name for name, number in sources if number > 1 or names.count(name) > 1)
+        times = Counter((source.run_id, source.task_id) for source in sources)
+        self._numbered = frozenset(
+            one.path for one in sources if one.number > 1 or times[one.run_id, one.task_id] > 1
+        )
 
     def print_new(self, source: Source, *, final: bool) -> None:
         """Print what has come to one log; the last unfinished line too if it is `final`."""
@@ -148,7 +164,7 @@ class Printer:
     def _read(self, source: Source) -> Iterable[LogChunk]:
         offset = self._offsets.get(source, 0)
         self._offsets[source] = offset
-        for chunk in self._logs.read(self._run_id, *source, offset=offset):
+        for chunk in self._logs.read(source.run_id, source.task_id, source.number, offset=offset):
             self._offsets[source] = chunk.offset + len(chunk.data)
             if self._stream in {None, chunk.stream}:
                 yield chunk
@@ -176,6 +192,6 @@ class Printer:
         if not self._prefixed:
             out.line(shown)
             return
-        name = f"{source[0]}#{source[1]}" if source[0] in self._numbered else source[0]
+        name = f"{source.path}#{source.number}" if source.path in self._numbered else source.path
         bar = out.paint("|", "bad" if stream == "stderr" else "dim")
         out.line(f"{out.paint(out.clean(name), 'live')} {bar} {shown}")

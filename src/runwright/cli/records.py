@@ -13,6 +13,9 @@ from runwright.ports.stores import Integrity, StoredEvent
 
 Record = dict[str, Any]
 
+UNITS = {"plan": "step", "goal": "action"}
+"""What the tasks of a run are called where they are not called tasks, by the kind of the run."""
+
 
 def run_record(run: Run, now: datetime | None = None) -> Record:
     """Return a run without its tasks."""
@@ -35,6 +38,7 @@ def run_record(run: Run, now: datetime | None = None) -> Record:
         "resume_count": run.resume_count,
         "counts": msgspec.to_builtins(run.counts),
         "parent_id": run.parent_id or None,
+        "parent_task": run.parent_task or None,
         "cancel_requested_at": run.cancel_requested_at,
         "owner": None if owner is None else {"host": owner.host, "pid": owner.pid},
     }
@@ -145,6 +149,11 @@ def state_counts(run: Run) -> dict[str, int]:
     counts.pop("total", None)
     order = ("succeeded", "failed", "skipped", "cancelled", "running", "pending")
     return {name: counts[name] for name in order}
+
+
+def counted(run: Run) -> str:
+    """Return how many ordinary tasks, steps or actions a run has, and how many are in which state."""
+    return f"{plural(run.counts.total, UNITS.get(run.kind, 'task'))}: {counts_text(state_counts(run))}"
 
 
 def plural(number: int, word: str) -> str:

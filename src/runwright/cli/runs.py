@@ -1,4 +1,7 @@
-"""List runs, newest first: which, how they stand, how long they took."""
+"""List runs, newest first: which, how they stand, how long they took.
+
+Runs that are the work of a task of another run are left out, unless --all asks for them.
+"""
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +14,7 @@ from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration, elapsed, instant
+from runwright.core.kinds import FileKind
 from runwright.core.run import Run
 from runwright.core.states import RunState
 from runwright.ports.stores import RunFilter
@@ -20,7 +24,9 @@ SORTS = ("time", "name", "duration", "tasks", "state")
 
 COLUMNS = (
     Column("run"),
-    Column("workflow", least=8),
+    Column("name", least=8),
+    Column("kind"),
+    Column("part of", least=8),
     Column("state"),
     Column("started", optional=True),
     Column("duration", right=True),
@@ -34,7 +40,11 @@ COLUMNS = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `runs`."""
     states = [state.value for state in RunState]
-    parser.add_argument("-w", "--workflow", metavar="NAME", default="", help="runs of this workflow")
+    parser.add_argument("-a", "--all", action="store_true", help="also runs that are parts of other runs")
+    parser.add_argument("-w", "--workflow", "--name", metavar="NAME", default="", help="runs of this name")
+    parser.add_argument(
+        "-k", "--kind", choices=[kind.value for kind in FileKind], default="", help="runs of this kind"
+    )
     parser.add_argument(
         "-s", "--state", "--status", type=str.lower, choices=states, metavar="STATE", help=", ".join(states)
     )
@@ -90,8 +100,10 @@ def execute(args: Arguments) -> int:
 
     async def work(state: Reading) -> tuple[list[Run], Mapping[str, str]]:
         runs = await state.store.list_runs(which(args))
-        shown = {} if args.json or args.stats else await short_ids(state.store, [run.id for run in runs])
-        return runs, shown
+        if args.json or args.stats:
+            return runs, {}
+        named = dict.fromkeys(name for run in runs for name in (run.id, run.parent_id) if name)
+        return runs, await short_ids(state.store, list(named))
 
     runs, shown = with_reading(args, work)
     if args.stats:
@@ -107,13 +119,16 @@ def execute(args: Arguments) -> int:
 
 def plain(args: Arguments) -> bool:
     """Return whether nothing narrows the list."""
-    return not (args.workflow or args.state or args.tag or args.since or args.until or args.min_duration)
+    narrowing = (args.workflow, args.kind, args.state, args.tag, args.since, args.until, args.min_duration)
+    return not any(narrowing)
 
 
 def which(args: Arguments) -> RunFilter:
     """Return what to ask the store for; statistics look at every matching run."""
     return RunFilter(
         name=args.workflow,
+        kind=args.kind,
+        parent=None if args.all else "",
         state=RunState(args.state) if args.state else None,
         tag=args.tag,
         since=args.since,
@@ -126,16 +141,25 @@ def which(args: Arguments) -> RunFilter:
 
 
 def run_table(runs: Sequence[Run], shown: Mapping[str, str], out: Out) -> Iterator[str]:
-    """Yield the lines of the table of runs."""
+    """Yield the lines of the table of runs; kinds are only told where they differ, outer runs where there are any."""
     at = now()
-    return table(COLUMNS, [_row(run, shown[run.id], at) for run in runs], out)
+    left_out = set()
+    if len({run.kind for run in runs}) == 1:
+        left_out.add("kind")
+    if not any(run.parent_id for run in runs):
+        left_out.add("part of")
+    kept = [number for number, column in enumerate(COLUMNS) if column.title not in left_out]
+    rows = [_row(run, shown, at) for run in runs]
+    return table([COLUMNS[number] for number in kept], [[row[n] for n in kept] for row in rows], out)
 
 
-def _row(run: Run, short: str, at: datetime) -> tuple[Cell | str, ...]:
+def _row(run: Run, shown: Mapping[str, str], at: datetime) -> tuple[Cell | str, ...]:
     live = run.state is RunState.RUNNING
     return (
-        Cell(short, "strong"),
+        Cell(shown[run.id], "strong"),
         run.name,
+        run.kind,
+        f"{shown[run.parent_id]} {run.parent_task}" if run.parent_id else "",
         Cell(run.state.value, STATE_STYLES[run.state.value]),
         instant(run.started_at or run.created_at),
         duration(elapsed(run.started_at, run.ended_at, at if live else None)),

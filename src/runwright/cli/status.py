@@ -5,13 +5,16 @@ With --wait or --follow the exit status is that of the run: 0 succeeded, 1 faile
 
 import argparse
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 from runwright.cli import values
 from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, exit_status, now, short_id, with_reading
-from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
+from runwright.cli.goal_view import round_of
+from runwright.cli.nested import Standing, inner_of, standing
+from runwright.cli.records import Record, counted, plural, run_record, task_record
 from runwright.cli.render.names import said
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import duration, elapsed, instant
@@ -21,6 +24,8 @@ from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskState
 LIVE_STATES = frozenset({RunState.PENDING, RunState.RUNNING})
 SHORTEST_INTERVAL = 0.1
 MOST_RUNNING = 20
+
+Signs = tuple[Any, ...]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,65 +49,95 @@ def execute(args: Arguments) -> int:
 
     async def work(state: Reading) -> Run:
         run = await state.store.find_run(args.run)
-        before: Run | None = None
+        before: Signs | None = None
         while (args.wait or args.follow) and run.state in LIVE_STATES:
-            if args.follow and _differs(before, run):
-                await _show(args, state, run)
-            before = run
+            if args.follow:
+                found = await standing(state.store, run)
+                if signs(found) != before:
+                    await _show(args, state, found)
+                before = signs(found)
             await asyncio.sleep(max(SHORTEST_INTERVAL, args.interval))
             run = await state.store.find_run(run.id)
-        await _show(args, state, run)
+        await _show(args, state, await standing(state.store, run))
         return run
 
     run = with_reading(args, work)
     return exit_status(run) if args.wait or args.follow else 0
 
 
-def _differs(before: Run | None, after: Run) -> bool:
-    if before is None:
-        return True
-    return (before.state, before.counts, before.cancel_requested_at) != (
-        after.state,
-        after.counts,
-        after.cancel_requested_at,
-    )
+def signs(found: Standing) -> Signs:
+    """Return what a reader is told again when it changes: states and counts, of inner runs too."""
+    run = found.run
+    return (run.state, run.counts, run.cancel_requested_at, *(signs(one) for one in found.inner))
 
 
-async def _show(args: Arguments, state: Reading, run: Run) -> None:
-    tasks = await state.store.tasks(run.id)
+async def _show(args: Arguments, state: Reading, found: Standing) -> None:
     if args.json:
-        args.out.json(status_record(run, tasks))
+        args.out.json(status_record(found))
     else:
-        args.out.lines(status_lines(run, tasks, await short_id(state.store, run.id), now(), args.out))
+        args.out.lines(status_lines(found, await short_id(state.store, found.run.id), now(), args.out))
     args.out.flush()
 
 
-def status_record(run: Run, tasks: Sequence[TaskRow]) -> Record:
-    """Return a run with its tasks."""
-    return {"run": run_record(run), "tasks": [task_record(row) for row in tasks]}
+def status_record(found: Standing) -> Record:
+    """Return a run with its tasks, and as `children` the runs within it."""
+    return {
+        "run": run_record(found.run),
+        "tasks": [task_record(row) for row in found.tasks],
+        "children": [status_record(one) for one in found.inner],
+    }
 
 
-def status_lines(run: Run, tasks: Sequence[TaskRow], short: str, at: datetime, out: Out) -> Iterator[str]:
-    """Yield where a run stands: its state, counts, and what runs."""
+def status_lines(found: Standing, short: str, at: datetime, out: Out) -> Iterator[str]:
+    """Yield where a run stands: its state, counts, what runs, and the runs within it."""
+    run = found.run
     live = run.state is RunState.RUNNING
     spent = duration(elapsed(run.started_at, run.ended_at, at if live else None))
-    head = f"{out.state_mark(run.state.value)} {out.paint(out.clean(run.name), 'strong')}"
+    kind = "" if run.kind == "workflow" else f" {out.paint(out.clean(run.kind), 'dim')}"
+    head = f"{out.state_mark(run.state.value)} {out.paint(out.clean(run.name), 'strong')}{kind}"
     yield f"{head} {out.state(run.state.value)}{f'  {spent}' if spent else ''}  run {run.id}"
     if run.reason:
         yield f"  {out.clean(run.reason)}"
     if run.cancel_requested_at is not None and live:
         yield f"  asked to stop at {instant(run.cancel_requested_at)}"
-    yield f"  {plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"
-    if live:
-        yield from _running([row for row in tasks if row.state is TaskState.RUNNING], at, out)
+    yield f"  {counted(run)}"
+    yield from _inside(found, at, out, "  ")
     if run.state in RESUMABLE_RUN_STATES:
         yield f"{out.paint(out.mark('arrow'), 'dim')} runwright resume {short}"
 
 
-def _running(rows: Sequence[TaskRow], at: datetime, out: Out) -> Iterator[str]:
-    for row in rows[:MOST_RUNNING]:
-        again = f"  attempt {row.attempts}" if row.attempts > 1 else ""
-        spent = duration(elapsed(row.started_at, None, at))
-        yield f"  {out.state_mark('running')} {out.clean(said(row.id, row.role))}  {spent}{again}"
-    if len(rows) > MOST_RUNNING:
-        yield f"  and {len(rows) - MOST_RUNNING} more"
+def _inside(found: Standing, at: datetime, out: Out, lead: str) -> Iterator[str]:
+    """Yield the tasks that run and those whose work are other runs, with these below them."""
+    live = found.run.state is RunState.RUNNING
+    if (
+        live
+        and found.run.kind == "goal"
+        and (number := max((round_of(row.id) for row in found.tasks), default=0))
+    ):
+        yield f"{lead}round {number}"
+    shown = [
+        row for row in found.tasks if (live and row.state is TaskState.RUNNING) or inner_of(found, row.id)
+    ]
+    shown.sort(key=lambda row: (row.state is not TaskState.RUNNING, row.state is not TaskState.FAILED))
+    for row in shown[:MOST_RUNNING]:
+        yield lead + _row_line(row, at, out, live=live)
+        for one in inner_of(found, row.id):
+            yield f"{lead}  {_inner_line(one.run, out)}"
+            yield from _inside(one, at, out, lead + "    ")
+    if len(shown) > MOST_RUNNING:
+        yield f"{lead}and {len(shown) - MOST_RUNNING} more"
+    if found.left_out:
+        yield f"{lead}and {plural(found.left_out, 'run')} within: runwright status {found.run.id}"
+
+
+def _row_line(row: TaskRow, at: datetime, out: Out, *, live: bool) -> str:
+    again = f"  attempt {row.attempts}" if row.attempts > 1 else ""
+    spent = duration(elapsed(row.started_at, row.ended_at, at if live else None))
+    broken = row.state is TaskState.RUNNING and not live
+    mark = out.state_mark("interrupted" if broken else row.state.value)
+    return f"{mark} {out.clean(said(row.id, row.role))}{f'  {spent}' if spent else ''}{again}"
+
+
+def _inner_line(run: Run, out: Out) -> str:
+    name = f"{out.clean(run.name)} {out.paint(out.clean(run.kind), 'dim')}"
+    return f"{out.state_mark(run.state.value)} {name}  {counted(run)}"

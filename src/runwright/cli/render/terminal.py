@@ -41,6 +41,7 @@ MARKS: Mapping[str, tuple[str, str]] = {
     "ellipsis": ("…", "..."),
     "arrow": ("→", "->"),
     "dot": ("·", "-"),
+    "within": ("›", ">"),
 }
 
 
@@ -87,6 +88,13 @@ class Out:
         import msgspec  # noqa: PLC0415 - keeps this module free of imports
 
         self.line(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+    def narrowed(self, columns: int) -> "Out":
+        """Return the same stream with so many columns fewer, for lines that are indented; 20 are left at least."""
+        other = object.__new__(Out)
+        other.__dict__.update(self.__dict__)
+        other.width = max(20, self.width - columns) if self.width else 0
+        return other
 
     def flush(self) -> None:
         """Hand everything to the system.
