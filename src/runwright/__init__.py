@@ -10,8 +10,13 @@ if TYPE_CHECKING:
     from runwright.core.errors import DefinitionError as DefinitionError
     from runwright.core.errors import ExecutionError as ExecutionError
     from runwright.core.errors import Failure as Failure
+    from runwright.core.errors import FatalError as FatalError
+    from runwright.core.errors import GoalCancelled as GoalCancelled
+    from runwright.core.errors import GoalFailed as GoalFailed
+    from runwright.core.errors import GoalTimeout as GoalTimeout
     from runwright.core.errors import InternalError as InternalError
     from runwright.core.errors import LeaseLost as LeaseLost
+    from runwright.core.errors import Oscillation as Oscillation
     from runwright.core.errors import PlanCancelled as PlanCancelled
     from runwright.core.errors import PlanFailed as PlanFailed
     from runwright.core.errors import PlanTimeout as PlanTimeout
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from runwright.core.errors import UsageError as UsageError
     from runwright.core.events import ProgressEvent as ProgressEvent
     from runwright.core.events import ProgressKind as ProgressKind
+    from runwright.core.goal import GoalOutcome as GoalOutcome
     from runwright.core.options import FailurePolicy as FailurePolicy
     from runwright.core.options import ResumePlan as ResumePlan
     from runwright.core.options import RunOptions as RunOptions
@@ -40,6 +46,9 @@ if TYPE_CHECKING:
     from runwright.core.task import Task as Task
     from runwright.core.workflow import TaskDefinition as TaskDefinition
     from runwright.core.workflow import Workflow as Workflow
+    from runwright.engines.actions import Action as Action
+    from runwright.engines.actions import Goal as Goal
+    from runwright.engines.goal_options import ReconcilerOptions as ReconcilerOptions
     from runwright.engines.steps import Step as Step
     from runwright.executors.observe import Observe as Observe
     from runwright.executors.retry import Retry as Retry
@@ -53,11 +62,13 @@ if TYPE_CHECKING:
     from runwright.wiring import decode_workflow as decode_workflow
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
+    from runwright.wiring.goals import Reconciler as Reconciler
     from runwright.wiring.plans import Plan as Plan
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Action": "runwright.engines.actions",
     "AmbiguousRunId": "runwright.core.errors",
     "ConflictError": "runwright.core.errors",
     "DefinitionError": "runwright.core.errors",
@@ -66,10 +77,17 @@ _HOMES = {
     "Executor": "runwright.ports.executor",
     "Failure": "runwright.core.errors",
     "FailurePolicy": "runwright.core.options",
+    "FatalError": "runwright.core.errors",
+    "Goal": "runwright.engines.actions",
+    "GoalCancelled": "runwright.core.errors",
+    "GoalFailed": "runwright.core.errors",
+    "GoalOutcome": "runwright.core.goal",
+    "GoalTimeout": "runwright.core.errors",
     "InternalError": "runwright.core.errors",
     "LeaseLost": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
     "Observe": "runwright.executors.observe",
+    "Oscillation": "runwright.core.errors",
     "Plan": "runwright.wiring.plans",
     "PlanCancelled": "runwright.core.errors",
     "PlanFailed": "runwright.core.errors",
@@ -78,6 +96,8 @@ _HOMES = {
     "Problem": "runwright.core.errors",
     "ProgressEvent": "runwright.core.events",
     "ProgressKind": "runwright.core.events",
+    "Reconciler": "runwright.wiring.goals",
+    "ReconcilerOptions": "runwright.engines.goal_options",
     "RemoteError": "runwright.core.errors",
     "Result": "runwright.core.task",
     "ResumePlan": "runwright.core.options",
