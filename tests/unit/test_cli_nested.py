@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from nested_state import (
 from runwright.adapters.sqlite import SqliteStore
 from runwright.cli import nested
 from runwright.cli.main import main
-from runwright.core.events import TaskStarted
+from runwright.cli.render.events import in_words
+from runwright.core.events import RoundPlanned, StateSaved, TaskStarted
 
 
 class Cli:
@@ -326,3 +328,56 @@ class TestLogs:
 
     def test_a_wrong_path_is_an_error(self, cli: Cli) -> None:
         assert cli("logs", "latest", "deploy/nothing")[0] == 2
+
+
+class TestAudit:
+    def test_state_and_rounds_are_told_in_words(self, cli: Cli) -> None:
+        text = "\n".join(cli.lines("audit", SERVERS))
+        assert 'cidr = "10.0.0.0/8", ports = [80, 443], socket is lost: a socket is not plain data' in text
+        text = "\n".join(cli.lines("audit", TIDY))
+        assert 'round 1 needs "mv a b", "mkdir c"' in text
+        assert "round 2: the goal could not say what it needs: plan: exit status 9" in text
+
+    @pytest.mark.parametrize(
+        ("event", "words"),
+        [
+            (
+                StateSaved(at=at(1), task_id="a", removed=("x", "y"), lost={"y": "big"}),
+                "x is no more, y is lost: big",
+            ),
+            (StateSaved(at=at(1), task_id="a"), "nothing changed"),
+            (RoundPlanned(at=at(1), round=9), "round 9: nothing is needed, the goal is reached"),
+            (TaskStarted(at=at(1), task_id="a", attempt=1), ""),
+        ],
+    )
+    def test_words(self, event: Any, words: str) -> None:
+        assert in_words(event) == words
+
+    def test_chains_of_all_kinds_hold(self, cli: Cli) -> None:
+        assert cli.lines("audit", "--verify")[-1] == "5 runs, 48 events: all chains hold"
+
+
+class TestDiff:
+    def test_tasks_of_inner_runs_are_compared_by_path(self, cli: Cli) -> None:
+        pairs = {pair["id"]: pair["kind"] for pair in cli.json("diff", RELEASE, ROLLOUT)["tasks"]}
+        assert pairs["deploy/provision/network"] == "only_a"
+        assert pairs["provision/network"] == "only_b"
+        assert "heal/4.mv b a" in pairs
+
+    def test_plans_are_compared(self, cli: Cli) -> None:
+        found = cli.json("diff", SERVERS_1, SERVERS)
+        assert {pair["id"] for pair in found["variables"]} == {"cidr", "ports"}
+        assert found["definition"]["changed"] is False
+
+
+class TestExport:
+    def test_inner_runs_and_their_logs_are_a_part(self, cli: Cli, tmp_path: Path) -> None:
+        target = tmp_path / "run.tar.gz"
+        assert cli("export", "latest", "-f", "tar", "-o", str(target))[0] == 0
+        with tarfile.open(target) as archive:
+            names = archive.getnames()
+            document = json.load(archive.extractfile("run.json"))  # type: ignore[arg-type]
+        assert document["children"][0]["children"][1]["run"]["id"] == SERVERS
+        assert names[:2] == ["run.json", "logs/prepare/1.log"]
+        assert f"runs/{SERVERS}/logs/database/2.log" in names
+        assert f"runs/{TIDY}/logs/1.mv a b/1.log" in names

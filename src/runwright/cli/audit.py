@@ -12,6 +12,7 @@ import msgspec
 from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, with_reading
 from runwright.cli.records import event_record, integrity_record, plural
+from runwright.cli.render.events import in_words
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import precise
@@ -61,7 +62,7 @@ def execute(args: Arguments) -> int:
 def _row(stored: StoredEvent) -> tuple[Cell | str, ...]:
     record = event_record(stored)
     task, attempt = record["task_id"] or "", record["attempt"]
-    data = msgspec.json.encode(record["data"]).decode() if record["data"] else ""
+    data = in_words(stored.event) or (msgspec.json.encode(record["data"]).decode() if record["data"] else "")
     return (
         Cell(str(stored.seq), "dim"),
         precise(stored.event.at),

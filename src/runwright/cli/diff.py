@@ -1,4 +1,7 @@
-"""Compare two runs: states, durations, tasks, variables and definition."""
+"""Compare two runs: states, durations, tasks, variables and definition.
+
+Tasks of inner runs are compared too, as OUTER/INNER; of several runs of one task the last.
+"""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -10,6 +13,7 @@ import msgspec
 from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, with_reading
 from runwright.cli.inspect import Everything, gather
+from runwright.cli.nested import last_rows
 from runwright.cli.records import Record, plural, run_record
 from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
@@ -59,7 +63,9 @@ def compare(a: Everything, b: Everything) -> Record:
     but differ always.
     """
     tasks = _pairs(
-        {row.id: _task(row) for row in a.tasks}, {row.id: _task(row) for row in b.tasks}, "duration"
+        {path: _task(row) for path, row in last_rows(a)},
+        {path: _task(row) for path, row in last_rows(b)},
+        "duration",
     )
     variables = _pairs(
         {v.name: {"value": v.value} for v in a.variables}, {v.name: {"value": v.value} for v in b.variables}

@@ -1,6 +1,6 @@
 """Write a run to a file: everything known of it as JSON, or that with its logs as a compressed tar archive.
 
-The file is readable by its owner alone. Without -o it goes to standard output; a tar archive not to a terminal.
+Runs within it are a part of it, with their logs. The file is readable by its owner alone. Without -o it goes to standard output; a tar archive not to a terminal.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from runwright import __version__
 from runwright.cli.arguments import Arguments, add_run
 from runwright.cli.common import Reading, now, with_reading
 from runwright.cli.inspect import Everything, everything_record, gather
+from runwright.cli.nested import every
 from runwright.cli.records import Record
 from runwright.core.errors import Problem, UsageError
 from runwright.ports.system import Logs
@@ -97,11 +98,18 @@ def write(found: Everything, logs: Logs, form: str, file: IO[bytes]) -> None:
 
 
 def log_files(found: Everything, logs: Logs) -> Iterator[tuple[str, Path]]:
-    """Yield the name in the archive and the file of each log: ``logs/<task>/<attempt>.log``, tasks percent-encoded."""
-    for attempt in found.attempts:
-        path = logs.path(found.run.id, attempt.task_id, attempt.number)
-        if path.is_file():
-            yield f"logs/{quote(attempt.task_id, safe='[]=,@ ')}/{attempt.number}.log", path
+    """Yield the name in the archive and the file of each log.
+
+    The names are ``logs/<task>/<attempt>.log``, tasks percent-encoded; those of inner runs begin with
+    ``runs/<run id>/``.
+    """
+    for one in every(found):
+        before = "" if one is found else f"runs/{quote(one.run.id, safe='')}/"
+        for attempt in one.attempts:
+            path = logs.path(one.run.id, attempt.task_id, attempt.number)
+            if path.is_file():
+                task = quote(attempt.task_id, safe="[]=,@ ")
+                yield f"{before}logs/{task}/{attempt.number}.log", path
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, file: IO[bytes], found: Everything) -> None:

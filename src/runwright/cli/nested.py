@@ -146,3 +146,18 @@ def paths(found: Nested, before: str = "") -> Iterator[str]:
         yield before + row.id
         for one in inner_of(found, row.id):
             yield from paths(one, before + row.id + STEP)
+
+
+def last_rows(found: N, before: str = "") -> Iterator[tuple[str, TaskRow]]:
+    """Yield the tasks of a run and of the last run within each of them, with their paths."""
+    for row in found.tasks:
+        yield before + row.id, row
+        for one in inner_of(found, row.id)[-1:]:
+            yield from last_rows(one, before + row.id + STEP)
+
+
+def every(found: N) -> Iterator[N]:
+    """Yield a run and all runs within it, each before those that it holds."""
+    yield found
+    for one in found.inner:
+        yield from every(one)
