@@ -10,7 +10,7 @@ from runwright.core.task import Task
 from runwright.ports.executor import Session
 
 DEEPEST = 50
-"""Most runs inside one another."""
+"""How many runs may be inside one another, below the outermost."""
 
 
 class Parent(Struct, frozen=True, kw_only=True):
