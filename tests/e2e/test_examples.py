@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from runwright.wiring import kind_of
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = sorted(path for path in EXAMPLES.glob("*/*.toml") if path.name != "runwright.toml")
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__")
 BIN = Path(sys.executable).parent
 SECRET = "correct horse battery staple"
-STATE = shutil.ignore_patterns(".runwright", "__pycache__", "out")
+STATE = shutil.ignore_patterns(".runwright", "__pycache__", "out", "out-*")
+OPTIONS = {"run": ("--workers", "2")}
 
 
 def label(path: Path) -> str:
@@ -54,7 +57,9 @@ def check(folder: Path, *arguments: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_example_ends_as_it_says_and_leaves_what_it_should(path: Path, tmp_path: Path) -> None:
     folder = copy(path.parent, tmp_path)
-    done = call(folder, "runwright", "run", path.name, "--workers", "2")
+    kind = kind_of(path)
+    assert kind is not None
+    done = call(folder, "runwright", kind.command, path.name, *OPTIONS.get(kind.command, ()))
     assert done.returncode == expected_status(path.read_text()), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "warning" not in done.stderr
@@ -83,7 +88,7 @@ def test_example_says_what_it_shows_and_keeps_to_its_folder(folder: Path) -> Non
     assert "/out/" in (folder / ".gitignore").read_text().split()
 
 
-def test_every_folder_holds_a_workflow() -> None:
+def test_every_folder_holds_a_definition() -> None:
     assert {path.parent for path in FILES} == set(FOLDERS)
     assert len(FOLDERS) >= 6
 
@@ -126,3 +131,15 @@ def test_backups_are_kept_by_number_and_a_failed_one_costs_none(tmp_path: Path) 
     assert call(folder, *run).returncode == 1
     assert sorted(path.name for path in (folder / "out" / "backups").iterdir()) == kept
     assert "users.db: file is not a database" in (folder / "out" / "alerts.txt").read_text()
+
+
+def test_the_plan_made_in_python_ends_like_the_one_in_toml(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "provision", tmp_path)
+    done = call(tmp_path, sys.executable, str(folder / "provision.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded: 3 titles, the oldest is Emma" in done.stdout
+    check(folder, "provision.py")
+    assert not list(folder.glob("out-*"))
+    again = call(folder, sys.executable, "provision.py", "resume")
+    assert again.returncode == 1
+    assert "has succeeded" in again.stderr or "nothing to clean up" in again.stderr

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import msgspec
 from msgspec import structs
 
-from runwright.core.errors import DefinitionError
+from runwright.core.errors import DefinitionError, Problem, UsageError
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run
 from runwright.core.workflow import Workflow
@@ -142,7 +142,9 @@ class Runs:
         """Say what a resume of a plan's run would clean up and run; writes nothing."""
         current = None if work is None else work.definition
         with self._driving(self._plan_engine(shell_stack(self._processes))) as engine:
-            return await engine.plan_resume(run.id, current, options, go_on=go_on)
+            found = await engine.plan_resume(run.id, current, options, go_on=go_on)
+        _require_commands(found)
+        return found
 
     async def _masking(self, run: Run) -> Parent:
         """Return a parent that only knows the secrets of the runs that a run is a part of."""
@@ -218,6 +220,7 @@ class Runs:
         current = None if work is None else work.definition
         with self._driving(self._plan_engine(stack)) as engine:
             found = await engine.plan_resume(run.id, current, options, go_on=go_on)
+            _require_commands(found)
             hooks = _command_hooks(found.definition, stack, options)
             await engine.resume(run.id, current, hooks, State(), options, go_on=go_on, parent=parent)
         return await self.store.find_run(run.id)
@@ -249,3 +252,18 @@ def _command_hooks(plan: "PlanDefinition", stack: Executor, options: RunOptions)
     from runwright.executors.plan_hooks import CommandHooks
 
     return lambda session, state: CommandHooks(plan, stack, session, state, clean_env=options.clean_env)
+
+
+def _require_commands(found: "Resumption") -> None:
+    """Refuse a plan made in code, whose hooks would seem to succeed because there is nothing to run.
+
+    Raises:
+        UsageError: If hooks of it are functions.
+    """
+    from runwright.core.plan import StepDefinition
+
+    steps = (element for element in found.definition.elements if isinstance(element, StepDefinition))
+    if any(not commands for step in steps for commands in step.hooks.values()):
+        message = f"the steps of plan {found.run.name} are functions, which only its own program has"
+        advice = f'resume it there: await plan.resume("{found.run.id}")'
+        raise UsageError((Problem(message=message, suggestion=advice),))
