@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from threading import Event as Flag
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 from cli_state import START, Screen, at, pipe, terminal, text
+from msgspec import structs
 
 from runwright.cli.render.progress import Progress, label
 from runwright.cli.render.progress_jsonl import JsonLines
@@ -295,3 +297,164 @@ def test_silence() -> None:
 )
 def test_labels(task: str, name: str, expected: str) -> None:
     assert label(task, name) == expected
+
+
+# -- runs within tasks ------------------------------------------------------------------------------------------
+
+
+def inner(
+    kind: str, run: str, within: str, task: str = "", seconds: float = 0, **fields: Any
+) -> ProgressEvent:
+    found = event(kind, task, seconds, **fields)
+    return structs.replace(found, run_id=run, within=tuple(within.split("/")))
+
+
+def nested_history() -> list[ProgressEvent]:
+    return [
+        event("run_started", total=2, run_state=RunState.RUNNING),
+        event("task_started", "deploy", 0, attempt=1),
+        inner("run_started", "r2", "deploy", total=3, run_state=RunState.RUNNING),
+        inner("task_started", "r2", "deploy", "network", 1, attempt=1),
+        inner("task_done", "r2", "deploy", "network", 3, attempt=1, state=TaskState.SUCCEEDED),
+        inner("task_started", "r2", "deploy", "servers", 3, attempt=1),
+        inner("run_started", "r3", "deploy/servers", total=1, run_state=RunState.RUNNING),
+        inner("task_started", "r3", "deploy/servers", "boot", 4, attempt=1),
+        inner("task_output", "r3", "deploy/servers", "boot", 4, output="hello\n"),
+        inner(
+            "task_retrying", "r3", "deploy/servers", "boot", 5, attempt=1, error="exit status 1", delay=1.0
+        ),
+        inner("task_started", "r3", "deploy/servers", "boot", 6, attempt=2),
+        inner(
+            "task_failed",
+            "r3",
+            "deploy/servers",
+            "boot",
+            7,
+            attempt=2,
+            state=TaskState.FAILED,
+            error="exit status 1",
+        ),
+        inner("run_done", "r3", "deploy/servers", run_state=RunState.FAILED, error="boot failed"),
+        inner("task_started", "r2", "deploy", "network.cleanup", 8, attempt=1, role=TaskRole.CLEANUP),
+    ]
+
+
+def fold_nested() -> Progress:
+    progress = Progress(2)
+    for one in nested_history():
+        progress.fold(one)
+    return progress
+
+
+def test_what_happens_in_inner_runs_counts_in_them_alone() -> None:
+    progress = fold_nested()
+    assert (progress.run_id, progress.total, progress.done) == ("r1", 2, 0)
+    assert set(progress.states) == {"deploy"}
+    assert progress.retries == {}
+    deploy = progress.inner["deploy"]
+    assert (deploy.run_id, deploy.done, deploy.spent["network"]) == ("r2", 1, 2.0)
+    servers = deploy.inner["servers"]
+    assert (servers.failed, servers.retries) == (["boot"], {"boot": 1})
+
+
+def test_another_run_of_the_same_task_begins_anew() -> None:
+    progress = fold_nested()
+    progress.fold(inner("task_started", "r9", "deploy", "network", 9, attempt=1))
+    assert progress.inner["deploy"].states == {"network": TaskState.RUNNING}
+    progress.fold(inner("task_started", "r9", "deploy", "servers", 9, attempt=1))
+    assert set(progress.inner["deploy"].states) == {"network", "servers"}
+
+
+def test_the_tree_shows_inner_runs_under_their_task_and_counts_the_outer_tasks() -> None:
+    assert Tree(pipe(), "etl", ["deploy", "tell"], fold_nested()).frame(at(9), 30) == [
+        "etl  run r1",
+        "├─ ⠋ deploy  9.0 s",
+        "│  ├─ ✓ network  2.0 s",
+        "│  ├─ ⠋ servers  6.0 s",
+        "│  │  ╰─ ✗ boot  3.0 s  ↻1  exit status 1",
+        "│  ╰─ ⠋ network cleanup  1.0 s",
+        "╰─ · tell",
+        "",
+        "╸───────────────────────────────────  0/2  9.0 s",
+    ]
+
+
+def test_inner_runs_shrink_to_what_tells_most_when_room_is_short() -> None:
+    lines = Tree(pipe(), "etl", ["deploy", "tell"], fold_nested()).frame(at(9), 8)
+    assert len(lines) == 8
+    assert not any("✓ network" in line for line in lines)
+    assert any("✗ boot" in line for line in lines)
+
+
+@pytest.mark.parametrize("room", [30, 8, 7, 6, 5, 4, 3, 2, 1])
+@pytest.mark.parametrize("tasks", [["deploy", "tell"], []])
+def test_the_tree_of_inner_runs_keeps_to_its_room(room: int, tasks: list[str]) -> None:
+    assert len(Tree(pipe(), "etl", tasks, fold_nested()).frame(at(9), room)) <= max(room, 1)
+
+
+def test_a_task_that_has_succeeded_hides_the_run_within_it() -> None:
+    progress = fold_nested()
+    progress.fold(event("task_done", "deploy", 9, attempt=1, state=TaskState.SUCCEEDED))
+    assert len(Tree(pipe(), "etl", ["deploy"], progress).frame(at(9), 30)) == 4
+
+
+def test_matrix_nodes_show_the_runs_within_them() -> None:
+    progress = Progress(2)
+    progress.fold(event("task_started", "m[n=1]", 0, attempt=1))
+    progress.fold(inner("task_started", "r2", "m[n=1]", "step", 0, attempt=1))
+    lines = Tree(pipe(), "etl", ["m[n=1]", "m[n=2]"], progress).frame(at(1), 30)
+    assert lines[2:5] == ["   ├─ ⠋ [n=1]  1.0 s", "   │  ╰─ ⠋ step  1.0 s", "   ╰─ · [n=2]"]
+
+
+def nested_lines(out: Out) -> list[str]:
+    view = PlainView(out, "etl")
+    for one in nested_history():
+        view.event(one)
+    view.close()
+    return text(out).splitlines()
+
+
+def test_lines_name_inner_tasks_behind_outer_ones() -> None:
+    assert nested_lines(pipe()) == [
+        "▶ etl  run r1",
+        "→ deploy",
+        "→ deploy › network",
+        "✓ deploy › network  2.0 s",
+        "→ deploy › servers",
+        "→ deploy › servers › boot",
+        "  │ hello",
+        "↻ deploy › servers › boot  attempt 1 failed: exit status 1; again in 1.0 s",
+        "→ deploy › servers › boot  attempt 2",
+        "✗ deploy › servers › boot  3.0 s  exit status 1",
+        "↺ deploy › network cleanup",
+    ]
+
+
+def test_lines_in_ascii() -> None:
+    lines = nested_lines(pipe("ascii"))
+    assert "> deploy > servers > boot" in lines
+    assert all(line.isascii() for line in lines)
+
+
+def test_json_lines_tell_what_they_are_within() -> None:
+    out = pipe()
+    view = JsonLines(out)
+    for one in nested_history():
+        view.event(one)
+    view.close()
+    found = [json.loads(line) for line in text(out).splitlines()]
+    assert "within" not in found[0]
+    assert found[2]["within"] == ["deploy"]
+    assert (found[7]["within"], found[7]["run_id"]) == (["deploy", "servers"], "r3")
+
+
+def test_a_terminal_heads_output_with_the_whole_path_and_goes_on_after_an_inner_end() -> None:
+    out = terminal()
+    view = LiveView(out, "etl", ["deploy"], (), lambda: at(9), height=20)
+    for one in nested_history():
+        view.event(one)
+    view.event(event("task_done", "deploy", 9, attempt=1, state=TaskState.SUCCEEDED))
+    view.close()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text(out))
+    assert "deploy › servers › boot" in shown
+    assert "1/2" in shown

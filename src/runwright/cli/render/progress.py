@@ -47,6 +47,7 @@ class Progress:
         errors: Why a task failed, is retried, was skipped or cancelled, by id.
         failed: Ids of tasks that failed, in the order in which they did.
         counts: Number of ordinary tasks in each final state.
+        inner: What is known of the run that is the work of a task, by the id of the task; of several the last.
     """
 
     def __init__(self, total: int = 0, reused: Collection[str] = ()) -> None:
@@ -62,6 +63,7 @@ class Progress:
         self.errors: dict[str, str] = {}
         self.failed: list[str] = []
         self.counts: dict[TaskState, int] = {TaskState.SUCCEEDED: len(self.reused)}
+        self.inner: dict[str, Progress] = {}
         self._begun: dict[str, datetime] = {}
 
     @property
@@ -69,8 +71,24 @@ class Progress:
         """Return how many ordinary tasks have ended."""
         return sum(self.counts.values())
 
-    def fold(self, event: ProgressEvent) -> None:
-        """Take one event in."""
+    def fold(self, event: ProgressEvent) -> "Progress":
+        """Take one event in; returns the progress of the run that it is about."""
+        progress = self
+        for depth, task_id in enumerate(event.within, 1):
+            progress = progress.enter(task_id, event.run_id if depth == len(event.within) else "")
+        progress.take(event)
+        return progress
+
+    def enter(self, task_id: str, run_id: str) -> "Progress":
+        """Return the progress of the run that is the work of a task; another run than before begins anew."""
+        known = self.inner.get(task_id)
+        if known is None or (run_id and known.run_id not in {"", run_id}):
+            known = self.inner[task_id] = Progress()
+        known.run_id = run_id or known.run_id
+        return known
+
+    def take(self, event: ProgressEvent) -> None:
+        """Take in an event of this very run."""
         if event.kind is Kind.RUN_STARTED:
             self.total = event.total or self.total
             self.run_id, self.started_at = event.run_id, event.at
@@ -109,6 +127,12 @@ def label(task_id: str, task_name: str, role: TaskRole = TaskRole.TASK) -> str:
     """Return what people are shown: the id, which commands take, in words, and the name if it says more."""
     extra = "" if not task_name or task_name in {task_id, key_of(task_id, role)} else f"  {task_name}"
     return clean(said(task_id, role) + extra)
+
+
+def path_of(event: ProgressEvent, name: str, out: Out) -> str:
+    """Return a name behind the ids of the outer tasks that it is a part of: ``deploy › database``."""
+    between = f" {out.mark('within')} "
+    return between.join([*(out.clean(task_id) for task_id in event.within), name])
 
 
 def output_lines(event: ProgressEvent, out: Out) -> Sequence[str]:

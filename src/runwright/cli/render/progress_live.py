@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from runwright.cli.render.progress import Kind, Progress, output_lines
+from runwright.cli.render.progress import Kind, Progress, output_lines, path_of
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.tree import Tree
 from runwright.core.events import ProgressEvent
@@ -115,6 +115,6 @@ class LiveView:
                 self._keep(item, live)
 
     def _keep(self, event: ProgressEvent, live: Live) -> None:
-        head = self._out.paint(self._out.clean(event.task_id), "strong")
+        head = self._out.paint(path_of(event, self._out.clean(event.task_id), self._out), "strong")
         for line in (head, *output_lines(event, self._out)):
             live.console.print(Text.from_ansi(line))

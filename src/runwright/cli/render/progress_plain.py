@@ -1,6 +1,6 @@
 """Progress as plain lines, for pipes, files and people who like them."""
 
-from runwright.cli.render.progress import Kind, Progress, label, output_lines
+from runwright.cli.render.progress import Kind, Progress, label, output_lines, path_of
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import duration
 from runwright.cli.render.writer import Writer
@@ -26,12 +26,12 @@ class PlainView:
 
     def event(self, event: ProgressEvent) -> None:
         """Write the event's line."""
-        self._progress.fold(event)
+        progress = self._progress.fold(event)
         if event.kind is Kind.TASK_OUTPUT:
             for line in output_lines(event, self._out):
                 self._writer.line(line)
             return
-        text = self._line(event)
+        text = self._line(event, progress)
         if text:
             self._writer.line(text)
 
@@ -46,11 +46,12 @@ class PlainView:
     def abandon(self) -> None:
         """Leave what is not written yet."""
 
-    def _line(self, event: ProgressEvent) -> str:
+    def _line(self, event: ProgressEvent, progress: Progress) -> str:
         out, kind = self._out, event.kind
         if kind is Kind.RUN_STARTED:
-            return f"{out.paint(out.mark('start'), 'live')} {self._title}  run {event.run_id}"
-        name = label(event.task_id, event.task_name, event.role)
+            begins = f"{out.paint(out.mark('start'), 'live')} {self._title}  run {event.run_id}"
+            return "" if event.within else begins
+        name = path_of(event, label(event.task_id, event.task_name, event.role), out)
         if kind is Kind.TASK_STARTED:
             again = f"  attempt {event.attempt}" if event.attempt > 1 else ""
             return f"{self._begin(event.role)} {name}{again}"
@@ -59,15 +60,15 @@ class PlainView:
             text = f"{name}  attempt {event.attempt} failed: {out.clean(event.error)}; again{wait}"
             return f"{out.paint(out.mark('retry'), 'warn')} {text}"
         if kind in {Kind.TASK_DONE, Kind.TASK_FAILED}:
-            return self._end(event, name)
+            return self._end(event, name, progress)
         return ""
 
     def _begin(self, role: TaskRole) -> str:
         out = self._out
         return out.paint(out.mark("undo"), "live") if role is TaskRole.CLEANUP else out.state_mark("running")
 
-    def _end(self, event: ProgressEvent, name: str) -> str:
-        state = (self._progress.states.get(event.task_id) or TaskState.SUCCEEDED).value
-        spent = duration(self._progress.spent.get(event.task_id))
+    def _end(self, event: ProgressEvent, name: str, progress: Progress) -> str:
+        state = (progress.states.get(event.task_id) or TaskState.SUCCEEDED).value
+        spent = duration(progress.spent.get(event.task_id))
         why = self._out.clean(event.error) if state != "succeeded" else ""
         return "  ".join(part for part in (f"{self._out.state_mark(state)} {name}", spent, why) if part)

@@ -17,6 +17,7 @@ GUIDES = (("├─ ", "╰─ ", "│  ", "   "), ("|- ", "`- ", "|  ", "   "))
 BAR = (("━", "╸", "─"), ("=", ">", "-"))
 FRAMES_A_SECOND = 10
 LIVE = frozenset({TaskState.RUNNING})
+TELLING = frozenset({TaskState.RUNNING, TaskState.FAILED})
 
 
 class Tree:
@@ -56,41 +57,60 @@ class Tree:
         return f"{text}  {self._out.paint('run ' + run, 'dim')}" if run else text
 
     def _fitting(self, now: datetime, room: int) -> list[str]:
-        """Draw every task, or with matrices folded, or what is going on alone: the first that fits."""
+        """Draw every task, or less of inner runs, or with matrices folded, or what goes on alone: the first that fits."""
         if self._groups:
             nodes = sum(len(group) + (len(group) > 1) for group in self._groups.values())
-            if nodes + len(self._others()) <= room:
-                return list(self._tree(now, folded=False))
-            lines = list(self._tree(now, folded=True))
-            if len(lines) <= room:
-                return lines
+            fits = nodes + len(self._others()) <= room
+            ways = ((False, True), (False, False), (True, False)) if fits else ((True, False),)
+            for folded, whole in ways:
+                lines = list(self._tree(now, folded=folded, whole=whole))
+                if len(lines) <= room:
+                    return lines
         return self._active(now, room)
 
     def _others(self) -> list[str]:
         return [name for name, role in self._progress.roles.items() if role is not TaskRole.TASK]
 
-    def _tree(self, now: datetime, *, folded: bool) -> Iterator[str]:
+    def _tree(self, now: datetime, *, folded: bool, whole: bool) -> Iterator[str]:
         entries: list[tuple[str, list[str]]] = list(self._groups.items())
         entries += [(name, [name]) for name in self._others()]
         for number, (key, nodes) in enumerate(entries):
             last = number == len(entries) - 1
             guide = self._out.paint(self._guides[last], "dim")
             if nodes == [key]:
-                yield guide + self._node(key, now)
+                yield guide + self._node(self._progress, key, now)
+                yield from self._inside(self._progress, key, self._guides[2 + last], now, whole=whole)
                 continue
             yield guide + self._group(key, nodes, now)
             if not folded or self._going_on(nodes):
-                yield from self._children(nodes, self._guides[2 + last], now, folded=folded)
+                yield from self._children(nodes, self._guides[2 + last], now, folded=folded, whole=whole)
 
     def _going_on(self, nodes: Sequence[str]) -> bool:
         return any(self._progress.states.get(node) in LIVE for node in nodes)
 
-    def _children(self, nodes: Sequence[str], before: str, now: datetime, *, folded: bool) -> Iterator[str]:
+    def _children(
+        self, nodes: Sequence[str], before: str, now: datetime, *, folded: bool, whole: bool
+    ) -> Iterator[str]:
         shown = [n for n in nodes if not folded or self._progress.states.get(n) in LIVE]
         for number, node in enumerate(shown):
-            guide = self._guides[number == len(shown) - 1]
+            last = number == len(shown) - 1
             inside = node[node.index("[") :] if "[" in node else node
-            yield self._out.paint(before + guide, "dim") + self._node(node, now, inside)
+            guide = self._out.paint(before + self._guides[last], "dim")
+            yield guide + self._node(self._progress, node, now, inside)
+            yield from self._inside(self._progress, node, before + self._guides[2 + last], now, whole=whole)
+
+    def _inside(
+        self, progress: Progress, node: str, before: str, now: datetime, *, whole: bool
+    ) -> Iterator[str]:
+        """Draw the run within a task that runs or has failed: all of it, or what runs and what failed."""
+        inner = progress.inner.get(node)
+        if inner is None or progress.states.get(node) not in TELLING:
+            return
+        shown = [name for name, state in inner.states.items() if whole or state in TELLING]
+        for number, name in enumerate(shown):
+            last = number == len(shown) - 1
+            yield self._out.paint(before + self._guides[last], "dim") + self._node(inner, name, now)
+            yield from self._inside(inner, name, before + self._guides[2 + last], now, whole=whole)
 
     def _group(self, key: str, nodes: Sequence[str], now: datetime) -> str:
         states = [self._progress.states.get(node, TaskState.PENDING) for node in nodes]
@@ -99,8 +119,8 @@ class Tree:
         counts = self._out.paint(f"{done}/{len(nodes)}", "dim")
         return f"{self._mark(state, now)} {clean(key)}  {counts}"
 
-    def _node(self, node: str, now: datetime, text: str = "") -> str:
-        progress, out = self._progress, self._out
+    def _node(self, progress: Progress, node: str, now: datetime, text: str = "") -> str:
+        out = self._out
         state = progress.states.get(node, TaskState.PENDING)
         name = clean(text or said(node, progress.roles.get(node, TaskRole.TASK)))
         head = f"{self._mark(state, now)} {out.paint(name, 'dim') if state is TaskState.PENDING else name}"
@@ -129,10 +149,16 @@ class Tree:
         bad = progress.failed[-max(1, room // 3) :]
         running = list(progress.running)[: max(1, room - len(bad) - 1)]
         hidden = len(progress.running) - len(running)
-        lines = [f"  {self._node(name, now)}" for name in (*bad, *running)]
-        if hidden > 0:
-            lines.append(self._out.paint(f"  {self._out.mark('ellipsis')} {hidden} more running", "dim"))
-        return lines
+        more = (
+            [self._out.paint(f"  {self._out.mark('ellipsis')} {hidden} more running", "dim")]
+            if hidden > 0
+            else []
+        )
+        lines = []
+        for name in (*bad, *running):
+            lines.append(f"  {self._node(progress, name, now)}")
+            lines += self._inside(progress, name, "  ", now, whole=False)
+        return lines[: room - len(more)] + more
 
     def _bar(self, now: datetime) -> str:
         progress, out = self._progress, self._out
@@ -144,7 +170,7 @@ class Tree:
         line = out.paint(full * filled, "bad" if failed else "good")
         if filled < width:
             line += out.paint(tip, "live") + out.paint(rest * (width - filled - 1), "dim")
-        parts = [f"{done}/{progress.total}", *self._numbers()]
+        parts = [f"{done}/{progress.total}" if progress.total else f"{done}", *self._numbers()]
         spent = elapsed(progress.started_at, None, now)
         return "  ".join([line, *parts, out.paint(duration(spent), "dim")])
 
