@@ -38,7 +38,7 @@ class Ids:
 
     def take(self, parent: str, name: str) -> str:
         """Return the id of an action: below its parent's, with a number added where it would repeat."""
-        wanted = f"{parent}.{name if name.isprintable() else _printable(name)}"
+        wanted = f"{parent}.{printable(name)}"
         found, number = _cut(wanted), 1
         while found in self._taken:
             number += 1
@@ -47,7 +47,10 @@ class Ids:
         return found
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """Return a name in which a mark stands for each control character."""
+    if name.isprintable():
+        return name
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
 
 

@@ -15,6 +15,9 @@ def to_failure(error: Exception) -> Failure:
     """Return an error as data."""
     if isinstance(error, TaskFailed):
         return error.failure
+    cause = error.__cause__
+    if isinstance(error, FatalError) and isinstance(cause, TaskFailed):
+        return structs.replace(cause.failure, code=error.code, message=str(error))
     if isinstance(error, RunwrightError):
         return Failure(code=error.code, message=str(error))
     return Failure(code="E_EXCEPTION", message=f"{type(error).__name__}: {error}".rstrip(": "))

@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct, convert, structs
 
 from runwright.core.definition import pin, unpin_as
-from runwright.core.errors import UsageError
+from runwright.core.errors import Problem, UsageError
 from runwright.core.events import AnyEvent, RunResumed, RunStarted, TaskEnded
 from runwright.core.goal import GoalDefinition
 from runwright.core.options import RunOptions, Strategy
@@ -100,13 +100,12 @@ async def resume(
         parent: The outer run, if this one is the work of a task of it.
 
     Raises:
-        UsageError: If it is the run of something else.
+        UsageError: If it is the run of something else, or its goal is made of commands and this one of functions.
     """
     if run.kind != KIND:
         raise UsageError(f"run {run.id} is one of a {run.kind}, not of a goal")
     pinned = await doors.store.definition(run.definition)
-    keeps = current is None or options.pinned
-    goal = unpin_as(pinned, GoalDefinition) if current is None or keeps else current
+    goal = _chosen(run, unpin_as(pinned, GoalDefinition), current, options)
     fresh = pin(goal, source)
     definition = pinned if fresh.digest == pinned.digest else fresh
     options = convert(run.options, RunOptions).carried_over(options)
@@ -131,6 +130,15 @@ async def resume(
         redactor=redactor,
         before=_last_round(rows),
     )
+
+
+def _chosen(
+    run: Run, pinned: GoalDefinition, current: GoalDefinition | None, options: RunOptions
+) -> GoalDefinition:
+    if current is not None and pinned.plan and not current.plan:
+        message = f"the goal of run {run.id} is made of commands"
+        raise UsageError((Problem(message=message, suggestion=f"use `runwright resume {run.id}`"),))
+    return pinned if current is None or options.pinned else current
 
 
 def _resumed(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from runwright.core.errors import Failure
 from runwright.core.events import AnyEvent, RoundPlanned, RunEnded, TaskEnded, TaskStarted
 from runwright.core.goal import Ending
-from runwright.core.goalplace import Place
+from runwright.core.goalplace import Place, printable
 from runwright.core.states import RunState, TaskState
 from runwright.engines.journal import Journal
 from runwright.engines.progress import Progress
@@ -113,24 +113,28 @@ class Report:
         if self._logger is None:
             return
         if names:
-            self._logger.info("round %d: %d still needed: %s", number, len(names), ", ".join(names))
+            self._logger.info(
+                "round %d: %d still needed: %s", number, len(names), ", ".join(map(printable, names))
+            )
         else:
             self._logger.info("round %d: nothing is needed any more", number)
 
     def begins(self, place: Place) -> None:
         """Tell that an action begins."""
         if self._logger is not None:
-            self._logger.info("round %d: %s begins", place.round, place.name)
+            self._logger.info("round %d: %s begins", place.round, printable(place.name))
 
     def succeeded(self, place: Place) -> None:
         """Tell that an action succeeded."""
         if self._logger is not None:
-            self._logger.info("round %d: %s succeeded", place.round, place.name)
+            self._logger.info("round %d: %s succeeded", place.round, printable(place.name))
 
     def tolerated(self, name: str, message: str, errors: int, most: int) -> None:
         """Tell of an error that does not end the loop."""
         if self._logger is not None:
-            self._logger.warning("%s failed (error %d, %d are tolerated): %s", name, errors, most, message)
+            self._logger.warning(
+                "%s failed (error %d, %d are tolerated): %s", printable(name), errors, most, message
+            )
 
     def waits(self, seconds: float) -> None:
         """Tell how long the loop waits before the next round."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runwright.wiring.engine import open_logs as open_logs
     from runwright.wiring.engine import open_store as open_store
     from runwright.wiring.engine import state_location as state_location
+    from runwright.wiring.needed import needed_actions as needed_actions
 
 __all__ = [
     "Engine",
@@ -40,18 +41,22 @@ __all__ = [
     "load_plan",
     "load_workflow",
     "make_engine",
+    "needed_actions",
     "open_logs",
     "open_store",
     "state_location",
 ]
+
+_HOMES = {"needed_actions": "needed"}
+"""Modules of the names that do not come from `engine`."""
 
 
 def __getattr__(name: str) -> object:
     """Take a name from its module on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from runwright.wiring import engine
+    from importlib import import_module
 
-    value: object = getattr(engine, name)
+    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'engine')}"), name)
     globals()[name] = value
     return value

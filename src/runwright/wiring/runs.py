@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runwright.engines.plan import MakeHooks, PlanEngine
     from runwright.engines.plan_prepare import Resumption
     from runwright.engines.progress import Listener
+    from runwright.engines.reconcile import GoalEngine, MakePerformer
     from runwright.engines.workflow import WorkflowEngine
 
 
@@ -100,6 +101,10 @@ class Runs:
                 return await engine.execute(
                     definition, options, source=work.source, path=work.path, parent=parent
                 )
+        from runwright.core.goal import GoalDefinition
+
+        if isinstance(definition, GoalDefinition):
+            return await self._execute_goal(work, options, parent)
         return await self._execute_plan(work, options, parent)
 
     async def resume(
@@ -124,6 +129,8 @@ class Runs:
             parent = await self._masking(run)
         if run.kind == "plan":
             return await self._resume_plan(run, work, options, parent, go_on)
+        if run.kind == "goal":
+            return await self._resume_goal(run, work, options, parent)
         current = None if work is None else work.definition
         source = "" if work is None else work.source
         used = current if current is not None else await self._pinned(run)
@@ -230,6 +237,51 @@ class Runs:
 
         return PlanEngine(self._doors(stack), listener=self._listener)
 
+    # Goals
+
+    async def _execute_goal(self, work: Work, options: RunOptions, parent: Parent) -> Run:
+        stack = shell_stack(self._processes)
+        with self._driving(self._goal_engine(stack)) as engine:
+            outcome = await engine.execute(
+                work.definition,
+                _command_performer(stack),
+                options,
+                source=work.source,
+                path=work.path,
+                parent=parent,
+            )
+        return await self.store.find_run(outcome.run_id)
+
+    async def _resume_goal(self, run: Run, work: Work | None, options: RunOptions, parent: Parent) -> Run:
+        stack = shell_stack(self._processes)
+        current = None if work is None else work.definition
+        source = "" if work is None else work.source
+        await self._require_a_command(run)
+        with self._driving(self._goal_engine(stack)) as engine:
+            await engine.resume(
+                run.id, current, _command_performer(stack), options, source=source, parent=parent
+            )
+        return await self.store.find_run(run.id)
+
+    async def _require_a_command(self, run: Run) -> None:
+        """Refuse a goal made in code, which would seem to need nothing because there is no command to ask.
+
+        Raises:
+            UsageError: If it is made of functions.
+        """
+        from runwright.core.definition import unpin_as
+        from runwright.core.goal import GoalDefinition
+
+        if not unpin_as(await self.store.definition(run.definition), GoalDefinition).plan:
+            message = f"goal {run.name} is made of functions, which only its own program has"
+            advice = f'resume it there: await reconciler.resume(goal, "{run.id}")'
+            raise UsageError((Problem(message=message, suggestion=advice),))
+
+    def _goal_engine(self, stack: Executor) -> "GoalEngine":
+        from runwright.engines.reconcile import GoalEngine
+
+        return GoalEngine(self._doors(stack), listener=self._listener)
+
     # All
 
     def _doors(self, executor: Executor, with_env: frozenset[str] = frozenset()) -> Doors:
@@ -252,6 +304,12 @@ def _command_hooks(plan: "PlanDefinition", stack: Executor, options: RunOptions)
     from runwright.executors.plan_hooks import CommandHooks
 
     return lambda session, state: CommandHooks(plan, stack, session, state, clean_env=options.clean_env)
+
+
+def _command_performer(stack: Executor) -> "MakePerformer":
+    from runwright.executors.goal_commands import CommandPerformer
+
+    return lambda session, goal, options: CommandPerformer(goal, stack, session, options)
 
 
 def _require_commands(found: "Resumption") -> None:
