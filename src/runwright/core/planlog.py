@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct, structs
 
 from runwright.core.errors import Problem, UsageError
-from runwright.core.events import AnyEvent, StateSaved, TaskEnded, TaskRetrying, TaskStarted
+from runwright.core.events import AnyEvent, RunResumed, StateSaved, TaskEnded, TaskRetrying, TaskStarted
 from runwright.core.plan import Hook, PauseDefinition, PlanDefinition, StepDefinition, has_cleanup
 from runwright.core.project import INTERRUPTED
 from runwright.core.states import TaskRole, TaskState
@@ -23,8 +23,8 @@ class Standing(StrEnum):
     """What a run's log leaves of a step.
 
     `NOTHING`: it has not begun, has failed or was stopped, or has been cleaned up. `IN_DOUBT`: its engine died in the
-    middle of a hook. `DONE`: all its hooks succeeded and no cleanup has begun. `HALF_CLEANED`: a cleanup began and did
-    not succeed.
+    middle of a hook. `DONE`: all its hooks succeeded and no cleanup has begun. `HALF_CLEANED`: a cleanup began and none
+    has succeeded since, nor has the step.
     """
 
     NOTHING = "nothing"
@@ -38,7 +38,7 @@ class PlanLog:
 
     Attributes:
         standing: By id of the step.
-        succeeded: Elements whose last attempt succeeded, whether they were cleaned up since or not.
+        succeeded: Elements whose last attempt succeeded and that no resume redoes, cleaned up since or not.
         attempts: Attempts made, by id of the step.
         values: The stored state, as JSON by name.
         lost: Why values could not be stored, by name.
@@ -49,6 +49,7 @@ class PlanLog:
         self.succeeded: set[str] = set()
         self.attempts: dict[str, int] = {}
         self.order: list[str] = []
+        self._unclean: set[str] = set()
         self.values: dict[str, str] = {}
         self.lost: dict[str, str] = {}
         for event in events:
@@ -61,9 +62,11 @@ class PlanLog:
         elif isinstance(event, TaskStarted):
             self._start(event)
         elif isinstance(event, TaskRetrying):
-            self.standing[event.task_id] = Standing.NOTHING
+            self._fall(event.task_id)
         elif isinstance(event, TaskEnded):
             self._end(event)
+        elif isinstance(event, RunResumed):
+            self._resume(event)
 
     def _save(self, event: StateSaved) -> None:
         for name in (*event.removed, *event.lost):
@@ -73,9 +76,17 @@ class PlanLog:
         self.values.update(event.values)
         self.lost.update(event.lost)
 
+    def _resume(self, event: RunResumed) -> None:
+        self.succeeded.difference_update(event.redo)
+        for name in event.redo:
+            if self.standing.get(name) is Standing.DONE:  # a pause that comes again
+                self.standing[name] = Standing.NOTHING
+
     def _start(self, event: TaskStarted) -> None:
         if event.role is TaskRole.CLEANUP:
-            self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.HALF_CLEANED
+            name = event.task_id.removesuffix(CLEANUP_SUFFIX)
+            self._unclean.add(name)
+            self._fall(name)
             return
         self.standing[event.task_id] = Standing.IN_DOUBT
         self.succeeded.discard(event.task_id)
@@ -87,12 +98,18 @@ class PlanLog:
     def _end(self, event: TaskEnded) -> None:
         if event.role is TaskRole.CLEANUP:
             if event.state is TaskState.SUCCEEDED:
-                self.standing[event.task_id.removesuffix(CLEANUP_SUFFIX)] = Standing.NOTHING
+                name = event.task_id.removesuffix(CLEANUP_SUFFIX)
+                self._unclean.discard(name)
+                self._fall(name)
         elif event.state is TaskState.SUCCEEDED:
             self.standing[event.task_id] = Standing.DONE
             self.succeeded.add(event.task_id)
         elif event.attempt and not _by_death(event):
-            self.standing[event.task_id] = Standing.NOTHING
+            self._fall(event.task_id)
+
+    def _fall(self, name: str) -> None:
+        """Take note that a step stands no more; what an earlier attempt at it has left may still be there."""
+        self.standing[name] = Standing.HALF_CLEANED if name in self._unclean else Standing.NOTHING
 
 
 def _by_death(event: TaskEnded) -> bool:

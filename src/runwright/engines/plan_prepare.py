@@ -10,12 +10,12 @@ from runwright.core.errors import Problem, UsageError
 from runwright.core.events import AnyEvent, RunResumed, RunStarted, StateSaved, TaskEnded
 from runwright.core.options import RunOptions, Strategy
 from runwright.core.plan import Finish, PlanDefinition, PlanProgress
-from runwright.core.planlog import CLEANUP_SUFFIX, PlanLog, PlanResume, merged, plan_resume
+from runwright.core.planlog import CLEANUP_SUFFIX, PlanLog, PlanResume, Standing, merged, plan_resume
 from runwright.core.planstate import State, Stored, from_json
 from runwright.core.project import INTERRUPTED
 from runwright.core.redact import Redactor
 from runwright.core.run import Lease, Run, TaskRow
-from runwright.core.states import RunState, TaskRole, TaskState
+from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskState
 from runwright.engines.leasekeeper import LEASE_SECONDS
 from runwright.engines.parent import Parent
 from runwright.engines.prepare import Doors, redactor_of, stored_options
@@ -106,6 +106,8 @@ async def decide(
 ) -> Resumption:
     """Decide what a resume of a run does; writes nothing.
 
+    A run whose engine has died is always taken up, if only to record how it ends.
+
     Raises:
         UsageError: If there is nothing to do, or a step that stands is no part of the plan any more.
     """
@@ -116,7 +118,7 @@ async def decide(
     if go_on and current is not None and not options.pinned:
         plan = merged(pinned, current, log)
     decided = plan_resume(plan, log, go_on=go_on)
-    if decided.is_idle:
+    if decided.is_idle and run.state in FINAL_RUN_STATES:
         message = f"the plan of run {run.id} has left nothing to clean up"
         raise UsageError((Problem(message=message, suggestion="run its steps again with --continue"),))
     return Resumption(run=run, definition=plan, decided=decided, log=log)
@@ -206,10 +208,11 @@ def _closing(at: datetime, found: Resumption, rows: Mapping[str, TaskRow]) -> It
         if row.role is not TaskRole.TASK or row.id in again:
             continue
         if row.state is TaskState.RUNNING:
+            is_open = found.log.standing.get(row.id) is Standing.IN_DOUBT  # else it died between two attempts
             yield TaskEnded(
                 at=at,
                 task_id=row.id,
-                attempt=row.attempts,
+                attempt=row.attempts if is_open else 0,
                 state=TaskState.CANCELLED,
                 reason=INTERRUPTED.message,
                 failure=INTERRUPTED,
@@ -246,13 +249,15 @@ def _attempts(plan: PlanDefinition, rows: Mapping[str, TaskRow], suffix: str) ->
 
 
 def _base(run: Run, rows: Iterable[TaskRow]) -> Finish:
-    """Return how a run ends in which nothing but cleanups runs any more."""
+    """Return how a run ends in which nothing but cleanups runs any more: as before, if it had ended."""
+    if run.state in FINAL_RUN_STATES:
+        return Finish(run.state, run.reason)
     states = {row.state for row in rows if row.role is TaskRole.TASK}
     if states <= {TaskState.SUCCEEDED}:
         return Finish(RunState.SUCCEEDED, "")
     if TaskState.FAILED in states:
-        return Finish(RunState.FAILED, run.reason or "a step failed")
-    return Finish(RunState.CANCELLED, run.reason or "its engine died; what it had done is cleaned up")
+        return Finish(RunState.FAILED, "a step failed")
+    return Finish(RunState.CANCELLED, "its engine died; what it had done is cleaned up")
 
 
 def _limited(plan: PlanDefinition, options: RunOptions) -> PlanDefinition:
