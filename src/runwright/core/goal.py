@@ -192,7 +192,8 @@ def oscillation_text(cycle: Sequence[Round], repetitions: int) -> str:
 
 def budget_text(errors: int, tolerated: int) -> str:
     """Say that the error budget is spent."""
-    return f"{errors} errors, and {tolerated} are tolerated"
+    came = "1 error" if errors == 1 else f"{errors} errors"
+    return f"{came}, and {tolerated} {'is' if tolerated == 1 else 'are'} tolerated"
 
 
 class ActionDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -86,12 +86,6 @@ def hook_of(action: Any, hook: ActionHook) -> GoalFunction | None:
     return None if getattr(function, "__func__", None) in _NOTHING else function
 
 
-def name_of(action: Any) -> str:
-    """Return the name of an action; a method gives it too, as in the seed."""
-    name = action.name
-    return str(name() if callable(name) else name)
-
-
 def checked_goal(goal: object) -> GoalFunction:
     """Return the function that says what a goal needs.
 
@@ -107,8 +101,8 @@ def checked_goal(goal: object) -> GoalFunction:
     return function
 
 
-def checked_actions(found: object, source: str) -> list[Any]:
-    """Return actions as a list.
+def checked_actions(found: object, source: str) -> list[tuple[str, Any]]:
+    """Return actions with their names.
 
     Args:
         found: What a function returned.
@@ -119,16 +113,20 @@ def checked_actions(found: object, source: str) -> list[Any]:
     """
     if not isinstance(found, Iterable) or isinstance(found, str | bytes | Mapping):
         raise UsageError(f"{source} returned {found!r}, which is no sequence of actions; [] means none")
-    actions = list(found)
-    faults = [fault for action in actions if (fault := _fault(action))]
+    named = [(_name_of(action), action) for action in found]
+    faults = [fault for name, action in named if (fault := _fault(name, action))]
     if faults:
         raise UsageError(f"{source} returned what can't be performed: {'; '.join(faults)}")
-    return actions
+    return named
 
 
-def _fault(action: Any) -> str:
+def _name_of(action: Any) -> Any:
+    """Return the name of an action; a method gives it too, as in the seed."""
     name = getattr(action, "name", None)
-    name = name() if callable(name) else name
+    return name() if callable(name) else name
+
+
+def _fault(name: Any, action: Any) -> str:
     if not isinstance(name, str) or not name.strip():
         return f"{action!r} has no name"
     for hook in HOOKS:

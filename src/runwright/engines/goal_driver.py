@@ -40,22 +40,18 @@ TASK_CANCELLED = "its task was cancelled"
 
 T = TypeVar("T")
 
-_Named = tuple[str, Any]
+Named = tuple[str, Any]
 """An action with its name."""
 
 
 class Performer(Protocol):
     """Asks a goal and performs its actions; whatever it raises is an error of theirs."""
 
-    async def plan(self, place: Place) -> Sequence[Any]:
+    async def plan(self, place: Place) -> Sequence[Named]:
         """Return the actions that the goal still needs, in order."""
         ...
 
-    def name(self, action: Any) -> str:
-        """Return the name of an action."""
-        ...
-
-    async def call(self, place: Place, hook: ActionHook) -> Sequence[Any]:
+    async def call(self, place: Place, hook: ActionHook) -> Sequence[Named]:
         """Perform a hook of an action; `perform` returns its children."""
         ...
 
@@ -186,7 +182,7 @@ class GoalDriver:
         self._report.waits(decision.seconds)
         await self._attempt(self._clock.sleep(decision.seconds))
 
-    async def _plan(self, place: Place) -> list[_Named]:
+    async def _plan(self, place: Place) -> list[Named]:
         """Ask the goal, and return what it needs; nothing if it can't say or the loop ends."""
         await self._recorder.begin(place)
         if self._is_over:
@@ -195,7 +191,7 @@ class GoalDriver:
         error = self._closed(place, error)
         if error is not None or self._is_over:
             return self._not_planned(place, error or BROKEN_OFF)
-        actions = [(self._redact(self._performer.name(action)), action) for action in found or ()]
+        actions = self._masked(found or ())
         names = [name for name, _ in actions]
         self._recorder.planned(place, names, None)
         self._report.planned(place.round, names)
@@ -203,7 +199,7 @@ class GoalDriver:
             self._end(Ending(RunState.SUCCEEDED))
         return actions
 
-    def _not_planned(self, place: Place, error: Exception) -> list[_Named]:
+    def _not_planned(self, place: Place, error: Exception) -> list[Named]:
         if self._broken is None and error is BROKEN_OFF:
             self._recorder.end(place, TaskState.CANCELLED, self._stopped())
         elif self._broken is None:
@@ -214,7 +210,7 @@ class GoalDriver:
 
     # -- actions
 
-    async def _perform_all(self, number: int, actions: Sequence[_Named]) -> None:
+    async def _perform_all(self, number: int, actions: Sequence[Named]) -> None:
         left, ids = iter(actions), Ids(number)
         workers = min(self._options.workers, len(actions))
         if workers <= 1:
@@ -229,13 +225,13 @@ class GoalDriver:
             except asyncio.CancelledError:
                 self.stop(TASK_CANCELLED)
 
-    async def _work_apart(self, left: Iterator[_Named], ids: Ids, number: int, worker: int) -> None:
+    async def _work_apart(self, left: Iterator[Named], ids: Ids, number: int, worker: int) -> None:
         try:
             await self._work_off(left, ids, number, worker)
         except Exception as error:
             self.fail(error)
 
-    async def _work_off(self, left: Iterator[_Named], ids: Ids, number: int, worker: int) -> None:
+    async def _work_off(self, left: Iterator[Named], ids: Ids, number: int, worker: int) -> None:
         """Take one action after another, and perform each with its children before the next."""
         for name, action in left:
             if self._is_over:
@@ -245,12 +241,12 @@ class GoalDriver:
                 parent, name, action = stack.pop()  # noqa: PLW2901 - children take their parent's place
                 place = Place(number, ids.take(parent, name), name, action, worker)
                 children = await self._perform(place)
-                stack += [
-                    (place.id, self._redact(self._performer.name(child)), child)
-                    for child in reversed(children)
-                ]
+                stack += [(place.id, name, child) for name, child in reversed(self._masked(children))]
 
-    async def _perform(self, place: Place) -> Sequence[Any]:
+    def _masked(self, actions: Sequence[Named]) -> list[Named]:
+        return [(self._redact(name), action) for name, action in actions]
+
+    async def _perform(self, place: Place) -> Sequence[Named]:
         """Perform one action; return its children if all its hooks succeeded."""
         await self._recorder.begin(place)
         self._report.begins(place)
@@ -262,22 +258,22 @@ class GoalDriver:
             return self._succeeded(place, children)
         return self._failed(place, error or BROKEN_OFF)
 
-    async def _hooks(self, place: Place) -> Sequence[Any] | None:
+    async def _hooks(self, place: Place) -> Sequence[Named] | None:
         """Call the hooks of an action; return its children, or None if the loop ended before the last hook."""
-        children: Sequence[Any] = ()
+        children: Sequence[Named] = ()
         for hook in HOOKS:
             if self._is_over:
                 return None
             children = await self._performer.call(place, hook) or children
         return children
 
-    def _succeeded(self, place: Place, children: Sequence[Any]) -> Sequence[Any]:
+    def _succeeded(self, place: Place, children: Sequence[Named]) -> Sequence[Named]:
         self._recorder.end(place, TaskState.SUCCEEDED)
         self._report.succeeded(place)
         self._performed += 1
         return children
 
-    def _failed(self, place: Place, error: Exception) -> Sequence[Any]:
+    def _failed(self, place: Place, error: Exception) -> Sequence[Named]:
         if error is BROKEN_OFF:
             self._recorder.end(place, TaskState.CANCELLED, self._stopped())
             return ()

@@ -6,8 +6,9 @@ from typing import Any
 from runwright.core.errors import FatalError, TaskFailed
 from runwright.core.goal import ActionHook
 from runwright.core.goalplace import Place
-from runwright.engines.actions import GoalFunction, checked_actions, checked_goal, hook_of, name_of
+from runwright.engines.actions import GoalFunction, checked_actions, checked_goal, hook_of
 from runwright.engines.functions import call, log_traceback, raised
+from runwright.engines.goal_driver import Named
 from runwright.engines.goal_recorder import ATTEMPT
 from runwright.engines.session import AttemptLog, RunSession
 from runwright.ports.system import Threads
@@ -40,7 +41,7 @@ class FunctionPerformer:
         self._session = session
         self._max_log_bytes = max_log_bytes
 
-    async def plan(self, place: Place) -> Sequence[Any]:
+    async def plan(self, place: Place) -> Sequence[Named]:
         """Return the actions that the goal still needs, in order.
 
         Raises:
@@ -50,11 +51,7 @@ class FunctionPerformer:
         found = await self._called(place, "plan", self._plan)
         return checked_actions(found, "plan()")
 
-    def name(self, action: Any) -> str:
-        """Return the name of an action."""
-        return name_of(action)
-
-    async def call(self, place: Place, hook: ActionHook) -> Sequence[Any]:
+    async def call(self, place: Place, hook: ActionHook) -> Sequence[Named]:
         """Call a hook of an action, if it has it; `perform` returns the children.
 
         Raises:

@@ -133,7 +133,7 @@ class Report:
         """Tell of an error that does not end the loop."""
         if self._logger is not None:
             self._logger.warning(
-                "%s failed (error %d, %d are tolerated): %s", printable(name), errors, most, message
+                "%s failed, error %d of %d tolerated: %s", printable(name), errors, most, message
             )
 
     def waits(self, seconds: float) -> None:

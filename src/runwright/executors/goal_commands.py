@@ -21,6 +21,7 @@ from runwright.core.options import RunOptions
 from runwright.core.runvars import RunVariables
 from runwright.core.task import Task, TaskId
 from runwright.core.variables import fill
+from runwright.engines.goal_driver import Named
 from runwright.engines.goal_recorder import ATTEMPT
 from runwright.engines.session import AttemptLog, RunSession
 from runwright.executors.output_file import discard, take_text
@@ -56,7 +57,7 @@ class CommandPerformer:
         self._variables = RunVariables(goal.variables, options.variables)
         self._ends: dict[str, float] = {}
 
-    async def plan(self, place: Place) -> Sequence[ActionDefinition]:
+    async def plan(self, place: Place) -> Sequence[Named]:
         """Return the actions that the goal's commands print, in order.
 
         Raises:
@@ -72,11 +73,7 @@ class CommandPerformer:
             await self._run(session, place, "plan", command, {})
         return _actions(printed.text(), "standard output")
 
-    def name(self, action: ActionDefinition) -> str:
-        """Return the name of an action."""
-        return action.name
-
-    async def call(self, place: Place, hook: ActionHook) -> Sequence[ActionDefinition]:
+    async def call(self, place: Place, hook: ActionHook) -> Sequence[Named]:
         """Run the commands of a hook; `perform` returns the children that they asked for.
 
         Raises:
@@ -230,9 +227,9 @@ class _Tee(Struct, frozen=True):
         self.log.write(stream, data)
 
 
-def _actions(text: str, source: str) -> Sequence[ActionDefinition]:
+def _actions(text: str, source: str) -> Sequence[Named]:
     try:
-        return decode_actions(text)
+        return [(action.name, action) for action in decode_actions(text)]
     except DefinitionError as error:
         first, *others = error.problems
         more = f"; {len(others)} more faults" if others else ""

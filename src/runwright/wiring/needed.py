@@ -39,7 +39,8 @@ async def needed_actions(goal: GoalDefinition, options: RunOptions) -> tuple[Act
         await stack.open_session(session)
         try:
             performer = CommandPerformer(goal, stack, session, options)
-            return tuple(await performer.plan(Place(round=1, id="1", name="round 1")))
+            needed = await performer.plan(Place(round=1, id="1", name="round 1"))
+            return tuple(action for _, action in needed)
         except TaskFailed as error:
             raise TaskFailed(redacted(error.failure, redactor.text)) from None
         finally:
