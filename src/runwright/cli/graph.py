@@ -5,19 +5,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from msgspec import Struct
-
 from runwright import wiring
 from runwright.cli.arguments import Arguments, add_json
 from runwright.cli.common import Reading, now, with_reading
-from runwright.cli.render.drafting import draft
+from runwright.cli.inspect import gather
+from runwright.cli.render.drafting import draft_subject
 from runwright.cli.render.picture import Limits, Picture, Wishes
-from runwright.cli.render.record import Record
+from runwright.cli.render.subject import Subject
 from runwright.cli.render.terminal import Out
-from runwright.core.definition import unpin
+from runwright.cli.subjects import plan_subject, subject_of
 from runwright.core.errors import Problem, RunNotFound, UsageError
-from runwright.core.graph import Graph, build
-from runwright.core.states import RunState
+from runwright.core.graph import build
 
 FORMATS = ("ascii", "mermaid", "dot", "json", "svg", "html", "timeline")
 BY_SUFFIX: Mapping[str, str] = {
@@ -34,19 +32,12 @@ BY_SUFFIX: Mapping[str, str] = {
 RUN_ID = re.compile(r"latest|[0-9a-fA-F][0-9a-fA-F-]*")
 
 
-class Subject(Struct, frozen=True):
-    """What to draw: a graph, and the record of a run of it if that is wanted."""
-
-    graph: Graph
-    record: Record | None
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `graph`."""
     parser.add_argument(
         "subject",
         metavar="FILE|NAME|RUN",
-        help="a workflow by file or name; else a run by the beginning of its id, or `latest`",
+        help="a workflow or plan by file or name; else a run by the beginning of its id, or `latest`",
     )
     parser.add_argument(
         "-f", "--format", choices=FORMATS, help="how to draw it; by default as -o's name ends, else ascii"
@@ -104,7 +95,24 @@ def find(args: Arguments) -> Subject:
         if not RUN_ID.fullmatch(args.subject):
             raise
         return _find_run(args)
-    return Subject(build(wiring.load(path).workflow), None)
+    return find_definition(path)
+
+
+def find_definition(path: Path) -> Subject:
+    """Read a workflow or a plan from its file.
+
+    Raises:
+        DefinitionError: With every fault of the file.
+        UsageError: If it holds a goal: only its runs have something to draw.
+    """
+    kind = wiring.kind_of(path)
+    if kind == "plan":
+        return plan_subject(wiring.load_plan(path).definition)
+    if kind == "goal":
+        raise usage(
+            f"{path} is a goal, which has no graph before it runs", "draw a run of it, for instance `latest`"
+        )
+    return Subject(graph=build(wiring.load(path).workflow))
 
 
 def _find_run(args: Arguments) -> Subject:
@@ -121,33 +129,13 @@ def _find_run(args: Arguments) -> Subject:
 
 
 async def subject_of_run(state: Reading, prefix: str) -> Subject:
-    """Read a run with everything that a drawing of it shows.
+    """Read a run, and the runs within it, with everything that a drawing of them shows.
 
     Raises:
         RunNotFound: If there is no such run.
-        UsageError: If it has no graph.
     """
     run = await state.store.find_run(prefix)
-    if run.kind != "workflow":
-        raise usage(f"run {run.id} is a {run.kind}, which has no graph", f"see `runwright inspect {prefix}`")
-    workflow = unpin(await state.store.definition(run.definition))
-    record = Record(
-        run=run,
-        tasks=await state.store.tasks(run.id),
-        attempts=await state.store.attempts(run.id),
-        now=run.ended_at or now(),
-    )
-    return Subject(build(workflow), until_known(record))
-
-
-def until_known(record: Record) -> Record:
-    """Return the record of an interrupted run measured up to when its engine was last known to live."""
-    run = record.run
-    if run.state is not RunState.INTERRUPTED or run.lease_expires_at is None:
-        return record
-    known = [one.ended_at or one.started_at for one in record.attempts]
-    last = max([min(record.now, run.lease_expires_at), *known])
-    return Record(run=run, tasks=record.tasks, attempts=record.attempts, now=last)
+    return subject_of(await gather(state.store, run), now())
 
 
 def write(subject: Subject, chosen: str, args: Arguments, out: Out) -> None:
@@ -156,15 +144,15 @@ def write(subject: Subject, chosen: str, args: Arguments, out: Out) -> None:
     if chosen == "json":
         from runwright.cli.render import graph_json  # noqa: PLC0415 - only the one that is asked for
 
-        out.write(graph_json.render(subject.graph, subject.record, critical=critical))
+        out.write(graph_json.render_subject(subject, critical=critical))
     elif chosen == "timeline" and subject.record is not None:
         from runwright.cli.render import timeline  # noqa: PLC0415
 
-        out.write(timeline.render(subject.graph, subject.record))
+        out.write(timeline.render_subject(subject, subject.record))
     else:
         limits, render = renderer(chosen, out)
         wishes = Wishes(detail=args.detail, critical=critical, unfold=args.matrix, handlers=args.handlers)
-        out.lines(render(draft(subject.graph, wishes, limits, subject.record)))
+        out.lines(render(draft_subject(subject, wishes, limits)))
 
 
 def renderer(chosen: str, out: Out) -> tuple[Limits, Callable[[Picture], Iterable[str]]]:

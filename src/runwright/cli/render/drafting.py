@@ -4,9 +4,10 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from msgspec import Struct
+from msgspec import structs
 
 from runwright.cli.render.facts import facts_of, plural
+from runwright.cli.render.names import CLEANUP
 from runwright.cli.render.picture import (
     Block,
     Cell,
@@ -19,43 +20,35 @@ from runwright.cli.render.picture import (
     add_tallies,
     worst,
 )
-from runwright.cli.render.record import Record, durations, measures
+from runwright.cli.render.record import Record
+from runwright.cli.render.scene import URGENT, Room, Scene, scene_of, urgency
+from runwright.cli.render.subject import Subject
 from runwright.cli.render.times import elapsed
-from runwright.core.graph import Graph, critical_path
-from runwright.core.states import TaskRole, TaskState
+from runwright.core.graph import Graph
+from runwright.core.states import RunState, TaskRole
 from runwright.core.workflow import TaskDefinition
 
 LEAST_WIDTH = 3
-URGENT = (TaskState.FAILED, TaskState.RUNNING)
-
-
-class Scene(Struct, frozen=True, kw_only=True):
-    """Everything that is known before anything is left out.
-
-    Attributes:
-        measured: By task id; empty without a run.
-        critical: Nodes of the critical path, first to last.
-        critical_nodes: The same as a set.
-        critical_groups: Their groups.
-        tallies: Nodes by state for each group; empty without a run.
-    """
-
-    graph: Graph
-    wishes: Wishes
-    limits: Limits
-    record: Record | None
-    measured: Mapping[str, Measure]
-    critical: Sequence[int]
-    critical_seconds: float | None
-    critical_nodes: frozenset[int]
-    critical_groups: frozenset[int]
-    tallies: Sequence[Mapping[TaskState, int]]
 
 
 def draft(graph: Graph, wishes: Wishes, limits: Limits, record: Record | None = None) -> Picture:
     """Return the picture of a workflow, or of a run of it if `record` is given."""
-    scene = _scene(graph, wishes, limits, record)
-    block_of = array("i", [-1]) * len(graph.groups)
+    return draft_subject(Subject(graph=graph, record=record), wishes, limits)
+
+
+def draft_subject(subject: Subject, wishes: Wishes, limits: Limits) -> Picture:
+    """Return the picture of a workflow, a plan, or a run of any kind with the runs within it."""
+    room = Room(limits.inner)
+    picture = _draft(subject, wishes, limits, room)
+    if not room.refused:
+        return picture
+    note = f"{plural(room.refused, 'inner run')} left out; --format json has them all."
+    return structs.replace(picture, notes=[*picture.notes, note])
+
+
+def _draft(subject: Subject, wishes: Wishes, limits: Limits, room: Room, place: str = "") -> Picture:
+    scene = scene_of(subject, wishes, limits, room)
+    block_of = array("i", [-1]) * len(scene.graph.groups)
     blocks = _place(scene, block_of)
     cell_of = {cell.id: number for block in blocks for number, cell in enumerate(block.cells)}
     edges = _edges(scene, block_of, cell_of, blocks)
@@ -63,40 +56,7 @@ def draft(graph: Graph, wishes: Wishes, limits: Limits, record: Record | None = 
     blocks += handlers[0]
     edges += handlers[1]
     notes = [*_notes(scene, blocks), *_edge_notes(limits, len(edges))]
-    return _titled(scene, blocks, _cut(edges, limits.edges), notes)
-
-
-def _scene(graph: Graph, wishes: Wishes, limits: Limits, record: Record | None) -> Scene:
-    measured = measures(record) if record else {}
-    spent = durations(graph, measured) if record else dict.fromkeys(range(len(graph)), 1.0)
-    path = critical_path(graph, spent) if wishes.critical and spent else []
-    return Scene(
-        graph=graph,
-        wishes=wishes,
-        limits=limits,
-        record=record,
-        measured=measured,
-        critical=path,
-        critical_seconds=sum(spent.get(node, 0.0) for node in path) if path and record else None,
-        critical_nodes=frozenset(path),
-        critical_groups=frozenset(graph.group_of[node] for node in path),
-        tallies=[_tally(graph, group, measured) for group in range(len(graph.groups))] if record else (),
-    )
-
-
-def _tally(graph: Graph, group: int, measured: Mapping[str, Measure]) -> dict[TaskState, int]:
-    counts: dict[TaskState, int] = {}
-    for node in graph.nodes(group):
-        one = measured.get(graph.ids[node])
-        if one is not None:
-            counts[one.state] = counts.get(one.state, 0) + 1
-    return counts if len(counts) < 2 else add_tallies((counts,))
-
-
-def _urgency(scene: Scene, group: int) -> int:
-    if scene.tallies and any(scene.tallies[group].get(state) for state in URGENT):
-        return 0
-    return 1 if group in scene.critical_groups else 2
+    return _titled(scene, blocks, _cut(edges, limits.edges), notes, place)
 
 
 def _place(scene: Scene, block_of: "array[int]") -> list[Block]:
@@ -121,7 +81,7 @@ def _choose(scene: Scene, groups: Sequence[int], room: int) -> tuple[Sequence[in
     """Split groups into those that are shown, at most `room`, and the others."""
     if len(groups) <= room:
         return groups, ()
-    by_urgency = sorted(groups, key=lambda group: (_urgency(scene, group), group))
+    by_urgency = sorted(groups, key=lambda group: (urgency(scene, group), group))
     kept = max(room - 1, 0)
     return sorted(by_urgency[:kept]), sorted(by_urgency[kept:])
 
@@ -147,7 +107,7 @@ def _kept_levels(scene: Scene, count: int) -> set[int]:
     for group, level in enumerate(scene.graph.level):
         if len(keep) >= room - 1:
             break
-        if _urgency(scene, group) == 0:
+        if urgency(scene, group) == 0:
             keep.add(level)
     return keep
 
@@ -195,7 +155,32 @@ def _block(scene: Scene, group: int, column: int) -> Block:
         seconds=max(spent, default=None),
         critical=group in scene.critical_groups,
         facts=facts_of(task, only, scene.graph.workflow),
+        undo=_undo(scene, task),
+        inner=tuple(_inner(scene, nodes)),
     )
+
+
+def _undo(scene: Scene, task: TaskDefinition) -> str:
+    """Return what to say of the cleanup of a plan's step."""
+    if scene.subject.kind != "plan" or not task.cleanup:
+        return ""
+    measure = scene.measured.get(task.key + CLEANUP)
+    if measure is not None and measure.attempts:
+        return f"cleanup {measure.state}"
+    run = scene.record.run if scene.record else None
+    return "has cleanup" if run is None or run.state is RunState.RUNNING else "cleanup not run"
+
+
+def _inner(scene: Scene, nodes: Iterable[int]) -> Iterable[Picture]:
+    """Yield the picture of the last run of each node whose work runs are, while there is room."""
+    limits = structs.replace(scene.limits, depth=scene.limits.depth - 1)
+    for node in nodes:
+        name = scene.graph.ids[node]
+        runs = scene.subject.inner.get(name, ())
+        if runs and scene.room.take(deep=not scene.limits.depth):
+            parts = [name[name.index("[") :]] if scene.graph.values[node] else []
+            parts += [f"{len(runs)} runs, the last:"] if len(runs) > 1 else []
+            yield _draft(runs[-1], scene.wishes, limits, scene.room, " ".join(parts))
 
 
 def _measures_of(scene: Scene, nodes: Iterable[int]) -> Iterable[Measure]:
@@ -327,14 +312,19 @@ def _notes(scene: Scene, blocks: Sequence[Block]) -> list[str]:
     return notes
 
 
-def _titled(scene: Scene, blocks: Sequence[Block], edges: Sequence[Edge], notes: Sequence[str]) -> Picture:
+def _titled(
+    scene: Scene, blocks: Sequence[Block], edges: Sequence[Edge], notes: Sequence[str], place: str
+) -> Picture:
     graph, record = scene.graph, scene.record
+    levels = graph.level[-1] + 1 if graph.groups else 0
     run = record.run if record else None
     return Picture(
         title=graph.workflow.name,
         subtitle=graph.workflow.description,
-        tasks=len(graph),
-        levels=graph.level[-1] + 1 if graph.groups else 0,
+        tasks=len(graph) - scene.subject.rounds,
+        levels=scene.subject.rounds if scene.subject.kind == "goal" else levels,
+        kind=scene.subject.kind,
+        place=place,
         run_id=run.id if run else "",
         state=run.state if run else None,
         seconds=elapsed(run.started_at, run.ended_at, record.now) if run and record else None,

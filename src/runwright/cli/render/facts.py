@@ -6,6 +6,9 @@ from runwright.cli.render.picture import Block, Kind, Measure, Picture
 from runwright.cli.render.times import duration, instant
 from runwright.core.workflow import TaskDefinition, Workflow
 
+UNITS = {"plan": "step", "goal": "action"}
+LEVELS = {"workflow": "level", "goal": "round"}
+
 
 def plural(count: int, word: str, words: str = "") -> str:
     """Return ``1 task``, ``12,000 tasks``."""
@@ -55,7 +58,9 @@ def heading(picture: Picture, dot: str = "·") -> str:
     if picture.state is not None:
         after = f" in {duration(picture.seconds)}" if picture.seconds is not None else ""
         parts.append(f"{picture.state}{after}")
-    parts += [plural(picture.tasks, "task"), plural(picture.levels, "level")]
+    parts.append(plural(picture.tasks, UNITS.get(picture.kind, "task")))
+    if picture.kind in LEVELS:
+        parts.append(plural(picture.levels, LEVELS[picture.kind]))
     if picture.critical_seconds is not None:
         parts.append(f"critical path {duration(picture.critical_seconds)}")
     return f" {dot} ".join(parts)
@@ -75,7 +80,14 @@ def brief(block: Block, dot: str = "·") -> str:
         parts.append(duration(block.seconds))
     if block.measure is not None and block.measure.attempts > 1:
         parts.append(plural(block.measure.attempts, "attempt"))
+    parts.append(block.undo)
     return f" {dot} ".join(part for part in parts if part)
+
+
+def inner_title(picture: Picture, dot: str = "·") -> str:
+    """Return how a picture inside another is headed: ``[os=linux] plan servers · failed in 3.0 s · 4 steps``."""
+    place = f"{picture.place} " if picture.place else ""
+    return f"{place}{picture.kind} {picture.title} {dot} {heading(picture, dot)}"
 
 
 def counted(block: Block) -> str:

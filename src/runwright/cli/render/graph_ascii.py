@@ -14,7 +14,7 @@ from runwright.cli.render.palette import tone
 from runwright.cli.render.picture import Block, Cell, Kind, Limits, Measure, Picture
 from runwright.cli.render.terminal import Out, cell_width, clean, shorten
 from runwright.cli.render.times import duration
-from runwright.core.states import TaskState
+from runwright.core.states import RunState, TaskState
 
 LIMITS = Limits(fold=6, cells=60, width=60, levels=150, blocks=1_500, edges=100_000)
 USUAL_WIDTH = 100
@@ -68,7 +68,7 @@ def render(picture: Picture, out: Out) -> Iterator[str]:
     width = out.width or USUAL_WIDTH
     yield from _head(picture, out, signs, width)
     yield ""
-    rows = [*_tree(picture, signs, width), *_handlers(picture, signs)]
+    rows = list(_rows(picture, signs, width, ""))
     window = _window(rows)
     for row in rows:
         yield _fit(row, window, out, signs, width).rstrip()
@@ -100,14 +100,29 @@ def _counts(picture: Picture, out: Out, signs: Signs, width: int) -> str:
     return dot.join(out.paint(text, tone(state).terminal) for state, text in counts.items())
 
 
-def _tree(picture: Picture, signs: Signs, width: int) -> Iterator[_Row]:
+def _rows(picture: Picture, signs: Signs, width: int, lead: str) -> Iterator[_Row]:
+    yield from _tree(picture, signs, width, lead)
+    yield from _handlers(picture, signs, width, lead)
+
+
+def _inside(block: Block, lead: str, signs: Signs, width: int) -> Iterator[_Row]:
+    """Yield the runs that are the work of a block, each under a line of its own."""
+    for inner in block.inner:
+        sign, style = _sign(inner.state, signs.more, signs)
+        head = f"{inner.place} {inner.kind} {inner.title}".strip()
+        about = heading(inner, signs.dot)
+        yield _Row(lead + signs.cell, sign, style, clean(head), clean(about), quiet=True)
+        yield from _rows(inner, signs, width, lead + signs.cell + "  ")
+
+
+def _tree(picture: Picture, signs: Signs, width: int, base: str) -> Iterator[_Row]:
     parent, also = _parents(picture)
     children: list[list[int]] = [[] for _ in picture.blocks]
     roots: list[int] = []
     for number, block in enumerate(picture.blocks):
         if block.kind is not Kind.HANDLER:
             (children[parent[number]] if number in parent else roots).append(number)
-    stack = [(root, "", "") for root in reversed(roots)]
+    stack = [(root, base, base) for root in reversed(roots)]
     while stack:
         number, lead, under = stack.pop()
         block, after = picture.blocks[number], children[number]
@@ -116,6 +131,7 @@ def _tree(picture: Picture, signs: Signs, width: int) -> Iterator[_Row]:
         inner = under + (signs.through if len(after) > 1 else "   ")
         yield from _details(picture, block, inner)
         yield from (_cell_row(cell, inner, signs) for cell in block.cells)
+        yield from _inside(block, inner, signs, width)
         stack.extend(reversed([*_below(after, under, signs, width)]))
 
 
@@ -167,6 +183,8 @@ def _row(block: Block, lead: str, also: str, signs: Signs) -> _Row:
         extra.append(plural(block.measure.attempts, "attempt"))
     if block.measure is not None and block.state in QUIET and block.measure.reason:
         extra.append(clean(block.measure.reason))
+    if block.undo:
+        extra.append(block.undo)
     return _Row(
         lead,
         sign,
@@ -185,7 +203,7 @@ def _shape(kind: Kind, signs: Signs) -> str:
     return shapes.get(kind, signs.more)
 
 
-def _sign(state: TaskState | None, shape: str, signs: Signs) -> tuple[str, str]:
+def _sign(state: TaskState | RunState | None, shape: str, signs: Signs) -> tuple[str, str]:
     """Return a mark and its style: that of the state, or without one the shape of what it is."""
     if state is None:
         return shape, "dim"
@@ -211,7 +229,7 @@ def _details(picture: Picture, block: Block, lead: str) -> Iterator[_Row]:
             yield _Row(lead + "  ", "", "", f"{name}: {clean(value)}", quiet=True)
 
 
-def _handlers(picture: Picture, signs: Signs) -> Iterator[_Row]:
+def _handlers(picture: Picture, signs: Signs, width: int, lead: str) -> Iterator[_Row]:
     served: dict[int, list[int]] = {}
     for edge in picture.edges:
         if edge.failure:
@@ -221,8 +239,9 @@ def _handlers(picture: Picture, signs: Signs) -> Iterator[_Row]:
             names = _named(picture, served.get(number, ()))
             whole = any(name == "serves" for name, _ in block.facts)
             who = ", ".join(part for part in ("the workflow" if whole else "", names) if part)
-            yield _row(block, "", f"on failure of {who}" if who else "", signs)
-            yield from _details(picture, block, "   ")
+            yield _row(block, lead, f"on failure of {who}" if who else "", signs)
+            yield from _details(picture, block, lead + "   ")
+            yield from _inside(block, lead + "   ", signs, width)
 
 
 def _window(rows: Sequence[_Row]) -> tuple[float, float] | None:

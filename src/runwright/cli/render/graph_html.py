@@ -11,7 +11,7 @@ from pathlib import Path
 from runwright.cli.render.facts import heading
 from runwright.cli.render.graph_svg import render_bare
 from runwright.cli.render.palette import DARK, LIGHT, TONES, Scheme
-from runwright.cli.render.picture import Limits, Picture
+from runwright.cli.render.picture import Limits, Picture, whole_tally
 from runwright.cli.render.svg_parts import style, xml
 
 LIMITS = Limits(fold=12, cells=200, width=200, levels=300, blocks=3_000, edges=9_000)
@@ -70,7 +70,7 @@ def _tones(*, dark: bool) -> str:
 def _header(picture: Picture) -> str:
     chips = "".join(
         f'<button type="button" class="chip d-{state}" data-state="{state}" aria-pressed="true"><i></i>{count:,} {state}</button>'
-        for state, count in picture.tally.items()
+        for state, count in whole_tally(picture).items()
     )
     about = [f"<h1>{xml(picture.title)}</h1>"]
     about += [f"<p>{xml(line)}</p>" for line in (picture.subtitle, _line(picture)) if line]

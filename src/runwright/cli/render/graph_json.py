@@ -8,6 +8,7 @@ import msgspec
 
 from runwright.cli.render.picture import Measure
 from runwright.cli.render.record import Record, durations, measures
+from runwright.cli.render.subject import Subject
 from runwright.core.graph import Graph, critical_path
 from runwright.core.states import TaskRole
 
@@ -16,8 +17,28 @@ _INVISIBLE = re.compile("[\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\
 
 def render(graph: Graph, record: Record | None, *, critical: bool) -> str:
     """Return one JSON document, indented; characters that could turn or hide text are escaped."""
-    text = msgspec.json.format(msgspec.json.encode(document(graph, record, critical=critical)), indent=2)
+    return render_subject(Subject(graph=graph, record=record), critical=critical)
+
+
+def render_subject(subject: Subject, *, critical: bool) -> str:
+    """Return one JSON document of a subject of any kind, with the runs within it."""
+    found = nested_document(subject, critical=critical)
+    text = msgspec.json.format(msgspec.json.encode(found), indent=2)
     return _INVISIBLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text.decode()) + "\n"
+
+
+def nested_document(subject: Subject, *, critical: bool) -> dict[str, Any]:
+    """Return everything as plain data; the nodes whose work runs are have these as `runs`, oldest first."""
+    found = {"kind": subject.kind, **document(subject.graph, subject.record, critical=critical)}
+    for node in found["nodes"]:
+        runs = subject.inner.get(node["id"], ())
+        if runs:
+            node["runs"] = [nested_document(one, critical=critical) for one in runs]
+    if subject.kind == "plan" and subject.record is not None:
+        rows = [row for row in subject.record.tasks if row.role is TaskRole.CLEANUP]
+        measured = measures(subject.record)
+        found["cleanups"] = [{"id": row.id, "key": row.key, **_measure(measured[row.id])} for row in rows]
+    return found
 
 
 def document(graph: Graph, record: Record | None, *, critical: bool) -> dict[str, Any]:
@@ -63,6 +84,7 @@ def _task(graph: Graph, group: int) -> dict[str, Any]:
         "depends_on": list(task.depends_on),
         "matrix": {name: list(values) for name, values in task.matrix.items()},
         "on_failure": task.on_failure,
+        "cleanup": list(task.cleanup),
     }
 
 

@@ -2,9 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from runwright.cli.render.facts import brief, heading
-from runwright.cli.render.layout import HEAD, Layout, Place, Rect, fit_text, lay_out, text_width
-from runwright.cli.render.picture import Block, Cell, Edge, Kind, Limits, Picture
+from msgspec import Struct
+
+from runwright.cli.render.facts import brief, heading, inner_title
+from runwright.cli.render.layout import (
+    HEAD,
+    INNER_HEAD,
+    PAD,
+    Layout,
+    Place,
+    Rect,
+    lay_out,
+)
+from runwright.cli.render.measuring import fit_text, text_width
+from runwright.cli.render.picture import Block, Cell, Edge, Kind, Limits, Picture, whole_tally
 from runwright.cli.render.svg_parts import badge, document, number, text, xml
 from runwright.cli.render.times import duration
 from runwright.core.states import TaskState
@@ -17,17 +28,34 @@ MOST_LINES = 5
 LEGEND_GAP = 22.0
 
 
+class Drawing(Struct, frozen=True):
+    """A picture laid out, with those inside its blocks; `lines` are the lines under the label of each block."""
+
+    picture: Picture
+    lines: Sequence[Sequence[str]]
+    layout: Layout
+    inner: Sequence[Sequence["Drawing"]]
+
+
+def drawing_of(picture: Picture) -> Drawing:
+    """Lay a picture out, the pictures inside it first."""
+    lines = [_lines(block, picture) for block in picture.blocks]
+    inner = [[drawing_of(one) for one in block.inner] for block in picture.blocks]
+    layout = lay_out(picture, lines, [[one.layout for one in held] for held in inner])
+    return Drawing(picture, lines, layout, inner)
+
+
 def render(picture: Picture) -> str:
     """Return the drawing as a complete SVG document."""
-    lines = [_lines(block, picture) for block in picture.blocks]
-    layout = lay_out(picture, lines)
+    drawing = drawing_of(picture)
+    layout = drawing.layout
     top = MARGIN + 26 + 22 * (1 + bool(picture.subtitle)) + 18
     bottom = 44.0 + 17 * len(picture.notes)
     width = max(layout.width, _head_width(picture), _legend_width(picture)) + 2 * MARGIN
     height = top + layout.height + bottom + MARGIN
     body = [
         *_head(picture, width),
-        *_graph(picture, layout, lines, top),
+        *_graph(drawing, top),
         *_foot(picture, top + layout.height + 36),
     ]
     return document(width, height, f"{picture.title}: {heading(picture)}", body)
@@ -35,18 +63,55 @@ def render(picture: Picture) -> str:
 
 def render_bare(picture: Picture) -> str:
     """Return the drawing without title, legend and notes, for a page that has its own."""
-    lines = [_lines(block, picture) for block in picture.blocks]
-    layout = lay_out(picture, lines)
-    body = list(_graph(picture, layout, lines, MARGIN))
+    drawing = drawing_of(picture)
+    layout = drawing.layout
+    body = list(_graph(drawing, MARGIN))
     return document(layout.width + 2 * MARGIN, layout.height + 2 * MARGIN, picture.title, body)
 
 
-def _graph(picture: Picture, layout: Layout, lines: Sequence[Sequence[str]], top: float) -> Iterator[str]:
+def _graph(drawing: Drawing, top: float) -> Iterator[str]:
     yield f'<g id="graph" transform="translate({number(MARGIN)} {number(top)})">'
-    yield from _edges(picture, layout)
-    for n, (block, place) in enumerate(_pairs(picture, layout)):
-        yield _block(block, place, lines[n], n)
+    yield from _drawn(drawing, "")
     yield "</g>"
+
+
+def _drawn(drawing: Drawing, name: str) -> Iterator[str]:
+    """Draw edges and blocks, and on these the pictures inside them; numbers of blocks begin with `name`."""
+    picture, layout = drawing.picture, drawing.layout
+    yield from _edges(picture, layout, name)
+    for n, (block, place) in enumerate(_pairs(picture, layout)):
+        yield _block(block, place, drawing.lines[n], f"{name}{n}")
+        for index, (inner, rect) in enumerate(zip(drawing.inner[n], place.inner, strict=True)):
+            yield from _inside(inner, rect, f"{name}{n}.{index}.")
+
+
+def _inside(drawing: Drawing, rect: Rect, name: str) -> Iterator[str]:
+    """Draw a picture inside a block: a frame, a line about it, and the picture itself."""
+    picture = drawing.picture
+    yield _card(rect, "faint")
+    left = rect.x + PAD
+    if picture.state is not None:
+        yield badge(str(picture.state), left + 7, rect.y + 15, 0.7)
+        left += 20
+    words = fit_text(inner_title(picture), 11, rect.x + rect.width - PAD - left)
+    yield text(words, left, rect.y + 19, "small muted num")
+    yield from _drawn(shifted(drawing, rect.x + PAD, rect.y + INNER_HEAD - PAD / 2), name)
+
+
+def shifted(drawing: Drawing, x: float, y: float) -> Drawing:
+    """Return a drawing moved as a whole, so that all places on the paper are told from the same corner."""
+
+    def moved(rect: Rect) -> Rect:
+        return Rect(rect.x + x, rect.y + y, rect.width, rect.height)
+
+    layout = drawing.layout
+    places = tuple(
+        Place(moved(one.rect), tuple(map(moved, one.cells)), tuple(map(moved, one.inner)))
+        for one in layout.places
+    )
+    routes = tuple(tuple((px + x, py + y) for px, py in route) for route in layout.routes)
+    laid = Layout(places, routes, layout.width, layout.height)
+    return Drawing(drawing.picture, drawing.lines, laid, drawing.inner)
 
 
 def _pairs(picture: Picture, layout: Layout) -> Iterator[tuple[Block, Place]]:
@@ -56,7 +121,7 @@ def _pairs(picture: Picture, layout: Layout) -> Iterator[tuple[Block, Place]]:
 def _lines(block: Block, picture: Picture) -> list[str]:
     """Return the lines under a block's label: what it came to, then facts if they are wanted."""
     lines = [brief(block)] if brief(block) else []
-    if picture.wishes.detail and not block.cells:
+    if picture.wishes.detail and not (block.cells or block.inner):
         lines += [f"{name}  {value}" for name, value in block.facts if name in SHOWN_FACTS][:MOST_LINES]
     return lines
 
@@ -82,17 +147,17 @@ def _head(picture: Picture, width: float) -> Iterator[str]:
     yield text(fit_text(words, 12.5, room), left, y, "sub ink num")
 
 
-def _edges(picture: Picture, layout: Layout) -> Iterator[str]:
+def _edges(picture: Picture, layout: Layout, name: str) -> Iterator[str]:
     """Draw the critical path last, so that nothing crosses over it."""
     order = sorted(range(len(picture.edges)), key=lambda n: picture.edges[n].critical)
     for number_ in order:
-        yield _edge(picture.edges[number_], layout.routes[number_])
+        yield _edge(picture.edges[number_], layout.routes[number_], name)
 
 
-def _edge(edge: Edge, points: Sequence[tuple[float, float]]) -> str:
+def _edge(edge: Edge, points: Sequence[tuple[float, float]], name: str) -> str:
     kind = " fail" if edge.failure else " crit" if edge.critical else ""
     path = _down(points) if edge.failure else _across(points)
-    ends = f'data-from="{edge.source}" data-to="{edge.target}"'
+    ends = f'data-from="{name}{edge.source}" data-to="{name}{edge.target}"'
     return f'<g class="e" {ends}><path class="edge{kind}" d="{path}"/>{_tip(points[-1], edge, kind)}</g>'
 
 
@@ -125,7 +190,7 @@ def _down(points: Sequence[tuple[float, float]]) -> str:
     return f"M{number(x0)} {number(y0)}C" + ",".join(f"{number(x)} {number(y)}" for x, y in curve)
 
 
-def _block(block: Block, place: Place, lines: Sequence[str], index: int) -> str:
+def _block(block: Block, place: Place, lines: Sequence[str], index: str) -> str:
     rect = place.rect
     parts = [
         _open(block, index),
@@ -139,7 +204,7 @@ def _block(block: Block, place: Place, lines: Sequence[str], index: int) -> str:
     return "".join([*parts, "</g>"])
 
 
-def _open(block: Block, index: int) -> str:
+def _open(block: Block, index: str) -> str:
     state = f' data-state="{block.state}"' if block.state is not None else ""
     facts = "&#10;".join(f"{xml(name)}&#9;{xml(value)}" for name, value in block.facts)
     return (
@@ -158,7 +223,9 @@ def _cards(block: Block, rect: Rect) -> Iterator[str]:
     if block.kind is Kind.MATRIX and not block.cells:
         yield _card(Rect(rect.x + 8, rect.y + 7, rect.width - 8, rect.height), f"card{crit}")
         yield _card(Rect(rect.x + 4, rect.y + 3.5, rect.width - 4, rect.height), f"card{crit}")
-    yield _card(rect, f"card{' more' if block.kind is Kind.MORE else ''}{dashed}{crit}")
+    yield _card(
+        rect, f"card{' more' if block.kind is Kind.MORE else ' hold' if block.inner else ''}{dashed}{crit}"
+    )
 
 
 def _card(rect: Rect, classes: str) -> str:
@@ -170,7 +237,7 @@ def _box(rect: Rect) -> str:
 
 
 def _words(block: Block, rect: Rect, lines: Sequence[str]) -> Iterator[str]:
-    high = HEAD if block.cells else rect.height
+    high = HEAD if block.cells or block.inner else rect.height
     step = 16.0
     y = rect.y + high / 2 - step * len(lines) / 2 + (4.5 if not lines else 3.5)
     left = rect.x + 14
@@ -231,7 +298,7 @@ def _cell(cell: Cell, rect: Rect) -> str:
 
 def legend(picture: Picture) -> list[tuple[str, str]]:
     """Return what the legend explains, as pairs of a sign and words."""
-    entries = [(str(state), f"{count:,} {state}") for state, count in picture.tally.items()]
+    entries = [(str(state), f"{count:,} {state}") for state, count in whole_tally(picture).items()]
     if any(edge.critical for edge in picture.edges) or any(block.critical for block in picture.blocks):
         words = "critical path" if picture.state is not None else "longest chain"
         entries.append(("critical", words))

@@ -7,11 +7,12 @@ least squares under the order (pool adjacent violators). All lengths are pixels.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import ceil
 
 from msgspec import Struct
 
+from runwright.cli.render.measuring import text_width
 from runwright.cli.render.picture import Block, Edge, Kind, Picture
 
 GAP_X = 64.0
@@ -22,12 +23,10 @@ CELL = 26.0
 CELL_GAP = 6.0
 HEAD = 46.0
 PAD = 10.0
+INNER_HEAD = 30.0
 MOST_WAYPOINTS = 4_000
 ORDER_SWEEPS = 12
 FIT_SWEEPS = 10
-
-_NARROW = frozenset("iljtfrI.,:;|!'()[]{}/\\ ")
-_WIDE = frozenset("mwMW@%—…")
 
 
 class Rect(Struct, frozen=True):
@@ -40,10 +39,11 @@ class Rect(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """Where a block stands, with its cells if it is unfolded."""
+    """Where a block stands, with its cells if it is unfolded, and with the pictures inside it."""
 
     rect: Rect
     cells: tuple[Rect, ...] = ()
+    inner: tuple[Rect, ...] = ()
 
 
 class Layout(Struct, frozen=True):
@@ -66,38 +66,18 @@ class _Item(Struct):
     after: list[int] = []
 
 
-def text_width(text: str, size: float) -> float:
-    """Return about how wide a text is in a sans serif face; rather too much than too little."""
-    return size * sum(_em(letter) for letter in text)
-
-
-def _em(letter: str) -> float:
-    if letter in _NARROW:
-        return 0.36
-    if letter in _WIDE:
-        return 0.95
-    if letter.isascii():
-        return 0.7 if letter.isupper() or letter.isdigit() else 0.6
-    return 1.05 if ord(letter) > 0x2E7F else 0.7
-
-
-def fit_text(text: str, size: float, room: float) -> str:
-    """Return a text cut with an ellipsis to about `room` pixels."""
-    if text_width(text, size) <= room:
-        return text
-    left = room - size * _em("…")
-    widths = accumulate(size * _em(letter) for letter in text)
-    return text[: sum(width <= left for width in widths)] + "…"
-
-
-def lay_out(picture: Picture, lines: Sequence[Sequence[str]]) -> Layout:
+def lay_out(
+    picture: Picture, lines: Sequence[Sequence[str]], inner: Sequence[Sequence[Layout]] = ()
+) -> Layout:
     """Return where everything stands.
 
     Args:
         picture: What to place.
         lines: For each block the lines of text under its label.
+        inner: For each block the layouts of the pictures inside it; empty if no block has any.
     """
-    sizes = [_size(block, lines[number]) for number, block in enumerate(picture.blocks)]
+    held = inner or [()] * len(picture.blocks)
+    sizes = [_size(block, lines[number], held[number]) for number, block in enumerate(picture.blocks)]
     items, ways = _items(picture, sizes)
     columns = _columns(items)
     _order(items, columns)
@@ -106,7 +86,7 @@ def lay_out(picture: Picture, lines: Sequence[Sequence[str]]) -> Layout:
     for item in items:
         item.y -= top
     lefts, widths = _across(picture, columns, items, sizes)
-    places = _places(picture, items, sizes, lefts, widths)
+    places = _places(picture, items, sizes, lefts, widths, held)
     routes = tuple(_route(edge, places, items, ways, lefts, widths, picture) for edge in picture.edges)
     rects = [place.rect for place in places]
     return Layout(
@@ -117,16 +97,23 @@ def lay_out(picture: Picture, lines: Sequence[Sequence[str]]) -> Layout:
     )
 
 
-def _size(block: Block, lines: Sequence[str]) -> tuple[float, float]:
+def _size(block: Block, lines: Sequence[str], inner: Sequence[Layout]) -> tuple[float, float]:
     label = text_width(block.label, 13) + 54
     below = max((text_width(line, 11) for line in lines), default=0.0) + 54
     width = min(max(label, below, 132.0), 300.0)
+    height = HEAD + _cells_height(block) + sum(INNER_HEAD + one.height + PAD for one in inner)
+    width = max([width, *(one.width + 4 * PAD for one in inner)])
     if not block.cells:
-        return width, 30 + LINE * max(len(lines), 0.6)
+        return (width, height + PAD) if inner else (width, 30 + LINE * max(len(lines), 0.6))
     across, cell = _grid(block)
-    rows = ceil(len(block.cells) / across)
-    inner = across * (cell + CELL_GAP) - CELL_GAP + 2 * PAD
-    return max(width, inner), HEAD + rows * (CELL + CELL_GAP) - CELL_GAP + PAD
+    return max(width, across * (cell + CELL_GAP) - CELL_GAP + 2 * PAD), height
+
+
+def _cells_height(block: Block) -> float:
+    """Return how high the cells of a block are, with the room below them."""
+    if not block.cells:
+        return 0.0
+    return ceil(len(block.cells) / _grid(block)[0]) * (CELL + CELL_GAP) - CELL_GAP + PAD
 
 
 def _grid(block: Block) -> tuple[int, float]:
@@ -295,18 +282,45 @@ def _places(
     sizes: Sequence[tuple[float, float]],
     lefts: Sequence[float],
     widths: Sequence[float],
+    inner: Sequence[Sequence[Layout]],
 ) -> list[Place]:
+    plain = _plain_widths(picture, sizes, widths, inner)
     places: list[Place | None] = [None] * len(picture.blocks)
     bottom = 0.0
     for number, block in enumerate(picture.blocks):
         if block.kind is not Kind.HANDLER:
             height = sizes[number][1]
-            rect = Rect(lefts[block.level], items[number].y - height / 2, widths[block.level], height)
-            places[number] = Place(rect, _cell_rects(block, rect))
+            width = widths[block.level] if inner[number] else plain[block.level]
+            left = lefts[block.level] + (widths[block.level] - width) / 2
+            rect = Rect(left, items[number].y - height / 2, width, height)
+            places[number] = Place(rect, _cell_rects(block, rect), _inner_rects(block, rect, inner[number]))
             bottom = max(bottom, rect.y + rect.height)
     for number, rect in _below(picture, places, sizes, bottom + 56 if bottom else 0.0):
-        places[number] = Place(rect)
+        places[number] = Place(rect, (), _inner_rects(picture.blocks[number], rect, inner[number]))
     return [place for place in places if place is not None]
+
+
+def _plain_widths(
+    picture: Picture,
+    sizes: Sequence[tuple[float, float]],
+    widths: Sequence[float],
+    inner: Sequence[Sequence[Layout]],
+) -> list[float]:
+    """Return for each column the width of the blocks with nothing inside: a wide picture doesn't stretch them."""
+    plain: dict[int, float] = {}
+    for number, block in enumerate(picture.blocks):
+        if not inner[number]:
+            plain[block.level] = max(plain.get(block.level, 0.0), sizes[number][0])
+    return [plain.get(level, width) for level, width in enumerate(widths)]
+
+
+def _inner_rects(block: Block, rect: Rect, inner: Sequence[Layout]) -> tuple[Rect, ...]:
+    """Return where the pictures inside a block stand, one below the other, each with room for a line above it."""
+    places, top = [], rect.y + HEAD + _cells_height(block)
+    for one in inner:
+        places.append(Rect(rect.x + PAD, top, rect.width - 2 * PAD, INNER_HEAD + one.height))
+        top += INNER_HEAD + one.height + PAD
+    return tuple(places)
 
 
 def _cell_rects(block: Block, rect: Rect) -> tuple[Rect, ...]:

@@ -5,7 +5,7 @@ matrix of 1,000 stays one edge. A matrix block is folded (one box with counts) o
 inside it). What does not fit a limit stands in blocks of kind `more`, and `Picture.notes` says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -33,6 +33,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         levels: Most levels.
         blocks: Most blocks in all, about; a graph of many levels shows fewer of each.
         edges: Most edges.
+        depth: Most pictures one inside the other, below the outermost.
+        inner: Most pictures inside others.
     """
 
     fold: int
@@ -41,6 +43,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     levels: int
     blocks: int
     edges: int
+    depth: int = 4
+    inner: int = 60
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -106,6 +110,8 @@ class Block(Struct, frozen=True, kw_only=True):
         seconds: Of a single task its time, of a matrix that of its longest node.
         critical: True if the critical path passes through it.
         facts: Names and values for those who want detail.
+        undo: What is known of its cleanup, of a step of a plan that has one.
+        inner: The runs that are its work, of each node the last.
     """
 
     id: str
@@ -120,6 +126,8 @@ class Block(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     critical: bool = False
     facts: tuple[tuple[str, str], ...] = ()
+    undo: str = ""
+    inner: tuple["Picture", ...] = ()
 
 
 class Edge(Struct, frozen=True, kw_only=True):
@@ -145,8 +153,10 @@ class Picture(Struct, frozen=True, kw_only=True):
     Attributes:
         title: Name of the workflow.
         subtitle: Its description, or which run it is.
-        tasks: Ordinary tasks, matrix nodes counted.
-        levels: Levels of the whole graph.
+        tasks: Ordinary tasks, matrix nodes counted; the steps of a plan, the actions of a goal.
+        levels: Levels of the whole graph; the rounds of a goal.
+        kind: ``workflow``, ``plan`` or ``goal``.
+        place: For a picture inside another, what it is the work of, beyond the name of the block.
         state: Of the run; None without one.
         seconds: How long the run took so far.
         critical_seconds: Length of the critical path.
@@ -158,6 +168,8 @@ class Picture(Struct, frozen=True, kw_only=True):
     subtitle: str = ""
     tasks: int = 0
     levels: int = 0
+    kind: str = "workflow"
+    place: str = ""
     run_id: str = ""
     state: RunState | None = None
     seconds: float | None = None
@@ -192,3 +204,21 @@ def add_tallies(tallies: Iterable[Mapping[TaskState, int]]) -> dict[TaskState, i
         for state, count in tally.items():
             sums[state] += count
     return {state: count for state, count in sums.items() if count}
+
+
+def is_cluster(block: Block) -> bool:
+    """Tell whether a block holds others: cells, or runs that have something to draw."""
+    return bool(block.cells) or any(inner.blocks for inner in block.inner)
+
+
+def everything_in(picture: Picture) -> Iterator[Picture]:
+    """Yield a picture and all pictures inside it."""
+    yield picture
+    for block in picture.blocks:
+        for inner in block.inner:
+            yield from everything_in(inner)
+
+
+def whole_tally(picture: Picture) -> dict[TaskState, int]:
+    """Return how many tasks of a picture and of those inside it are in which state."""
+    return add_tallies(one.tally for one in everything_in(picture))

@@ -2,13 +2,14 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runwright.cli.render.names import said
 from runwright.cli.render.record import Record, durations, measures
+from runwright.cli.render.subject import Subject
 from runwright.core.graph import Graph, critical_path
 from runwright.core.states import TaskRole, TaskState
 
@@ -18,6 +19,9 @@ STEPS = (
 )
 LEAST_IDLE = 10.0
 IDLE_SHARE = 0.15
+
+
+NOTHING: Mapping[str, Sequence[Subject]] = {}
 
 
 class Bar(Struct, frozen=True, kw_only=True, gc=False):
@@ -35,6 +39,7 @@ class Lane(Struct, frozen=True, kw_only=True):
 
     Attributes:
         ready: When everything it depends on had ended, in seconds from the run's start; never after its first bar.
+        depth: 0 for a task of the run itself, 1 for one of a run within it, and so on.
     """
 
     id: str
@@ -45,6 +50,7 @@ class Lane(Struct, frozen=True, kw_only=True):
     bars: tuple[Bar, ...]
     critical: bool
     reason: str = ""
+    depth: int = 0
 
     @property
     def spent(self) -> float:
@@ -53,7 +59,7 @@ class Lane(Struct, frozen=True, kw_only=True):
 
 
 class Schedule(Struct, frozen=True, kw_only=True):
-    """All lanes, sorted by start, then id.
+    """All lanes, sorted by start, then id; those of inner runs follow the task that they are a part of.
 
     Attributes:
         length: Seconds from the run's start to its end or to now.
@@ -78,17 +84,27 @@ class Schedule(Struct, frozen=True, kw_only=True):
         return self.length - sum(end - start for start, end in self.idle)
 
 
-def schedule(graph: Graph, record: Record, most_lanes: int) -> Schedule:
-    """Return a run in time, with at most `most_lanes` lanes: the critical path and failures first, then the longest."""
+def schedule(
+    graph: Graph, record: Record, most_lanes: int, inner: Mapping[str, Sequence[Subject]] = NOTHING
+) -> Schedule:
+    """Return a run in time, with at most `most_lanes` lanes: the critical path and failures first, then the longest.
+
+    Args:
+        graph: What ran.
+        record: How.
+        most_lanes: Most lanes to keep.
+        inner: The runs that are the work of its tasks; their attempts get lanes of their own.
+    """
     measured = measures(record)
     spent = durations(graph, measured)
     path = critical_path(graph, spent) if spent else []
     start = _start(record)
     critical = {graph.ids[node] for node in path}
     ready = _ready(graph, record, start)
-    lanes = _lanes(record, start, critical, ready)
+    own = _lanes(record, start, critical, ready)
+    lanes = list(_with_inner(own, inner, start, 1))
     kept = _keep(lanes, most_lanes)
-    bars = [bar for lane in lanes for bar in lane.bars]
+    bars = [bar for lane in own for bar in lane.bars]
     length = max([(record.now - start).total_seconds(), *(bar.end for bar in bars)])
     return Schedule(
         lanes=kept,
@@ -96,8 +112,8 @@ def schedule(graph: Graph, record: Record, most_lanes: int) -> Schedule:
         idle=_idle(bars, length),
         attempts=len(bars),
         left_out=len(lanes) - len(kept),
-        never=len(record.tasks) - len(lanes),
-        busy=sum(lane.spent for lane in lanes),
+        never=len(record.tasks) - len(own),
+        busy=sum(lane.spent for lane in own),
         critical_seconds=sum(spent.get(node, 0.0) for node in path),
     )
 
@@ -137,6 +153,20 @@ def _lanes(record: Record, start: datetime, critical: set[str], ready: Mapping[s
         if row.id in bars
     ]
     return sorted(lanes, key=lambda lane: (lane.bars[0].start, lane.id))
+
+
+def _with_inner(
+    lanes: Sequence[Lane], inner: Mapping[str, Sequence[Subject]], start: datetime, depth: int
+) -> Iterator[Lane]:
+    """Yield lanes, and behind each those of the runs that are its work."""
+    for lane in lanes:
+        yield lane
+        for one in inner.get(lane.id, ()):
+            if one.record is not None:
+                found = _lanes(one.record, start, set(), _ready(one.graph, one.record, start))
+                begun = (_start(one.record) - start).total_seconds()
+                below = [structs.replace(each, depth=depth, ready=max(each.ready, begun)) for each in found]
+                yield from _with_inner(below, one.inner, start, depth + 1)
 
 
 def _ready(graph: Graph, record: Record, start: datetime) -> dict[str, float]:

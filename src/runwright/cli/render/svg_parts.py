@@ -54,7 +54,7 @@ def _colours(scheme: Scheme, *, dark: bool) -> str:
         f".grid{{stroke:{scheme.faint}}}.edge{{stroke:{scheme.line}}}.tip{{fill:{scheme.line}}}",
         f".glyph{{stroke:{scheme.card}}}.glyph.solid{{fill:{scheme.card}}}",
         f".crit{{stroke:{scheme.accent}}}.tip.crit,.accent{{fill:{scheme.accent};stroke:none}}",
-        f".more{{fill:{scheme.paper};stroke:{scheme.line}}}",
+        f".more{{fill:{scheme.paper};stroke:{scheme.line}}}.hold{{fill:{scheme.paper}}}",
     ]
     for state, tone in TONES.items():
         colour = tone.dark if dark else tone.light

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from runwright.cli.render.facts import plural
-from runwright.cli.render.layout import fit_text, text_width
+from runwright.cli.render.measuring import fit_text, text_width
 from runwright.cli.render.record import Record
 from runwright.cli.render.schedule import Bar, Lane, Scale, Schedule, schedule
+from runwright.cli.render.subject import Subject
 from runwright.cli.render.svg_parts import badge, document, number, text, xml
 from runwright.cli.render.times import duration, instant
 from runwright.core.graph import Graph
@@ -21,11 +22,20 @@ SHORT = 44.0
 TICK = 84.0
 LEAST_BAR = 2.0
 ROOM_RIGHT = 96.0
+INDENT = 16.0
 
 
 def render(graph: Graph, record: Record) -> str:
     """Return the chart of a run as a complete SVG document."""
-    plan = schedule(graph, record, MOST_LANES)
+    return _chart(graph, record, schedule(graph, record, MOST_LANES))
+
+
+def render_subject(subject: Subject, record: Record) -> str:
+    """Return the chart of a run of any kind, the attempts of the runs within it as indented rows."""
+    return _chart(subject.graph, record, schedule(subject.graph, record, MOST_LANES, subject.inner))
+
+
+def _chart(graph: Graph, record: Record, plan: Schedule) -> str:
     scale = Scale(plan.length, plan.idle, WIDTH, SHORT)
     left = MARGIN + _label_width(plan) + 16
     bottom = TOP + LANE * len(plan.lanes)
@@ -47,7 +57,7 @@ def summary(record: Record, plan: Schedule) -> str:
     worked = max(plan.worked, 1e-9)
     share = f" ({min(plan.critical_seconds / worked, 1):.0%})"
     idle = f", idle {duration(plan.length - plan.worked)}" if plan.idle else ""
-    tasks = sum(lane.role is TaskRole.TASK for lane in plan.lanes) + plan.left_out
+    tasks = sum(lane.role is TaskRole.TASK and not lane.depth for lane in plan.lanes) + plan.left_out
     return " · ".join(
         [
             f"{record.run.state} in {duration(plan.length)}{idle}",
@@ -70,7 +80,10 @@ def _notes(plan: Schedule) -> list[str]:
 
 
 def _label_width(plan: Schedule) -> float:
-    return min(max((text_width(lane.label, 12) + 26 for lane in plan.lanes), default=80.0), 280.0)
+    return min(
+        max((text_width(lane.label, 12) + 26 + INDENT * lane.depth for lane in plan.lanes), default=80.0),
+        280.0,
+    )
 
 
 def _head(graph: Graph, record: Record, words: str) -> Iterator[str]:
@@ -126,12 +139,13 @@ def _lane(lane: Lane, place: int, scale: Scale, left: float) -> str:
     )
     ends = left + scale(lane.bars[-1].end)
     again = f" · {len(lane.bars)} attempts" if len(lane.bars) > 1 else ""
-    label = fit_text(lane.label, 12, left - MARGIN - 38)
+    inset = MARGIN + min(INDENT * lane.depth, 96.0)
+    label = fit_text(lane.label, 12, left - inset - 38)
     return "".join(
         [
             f'<g class="lane" data-id="{xml(lane.id)}"><title>{xml(_tooltip(lane))}</title>{stripe}',
-            badge(str(lane.state), MARGIN + 7, y, 0.7),
-            text(label, MARGIN + 20, y + 4, f"sub {crit.strip() or 'ink'}"),
+            badge(str(lane.state), inset + 7, y, 0.7),
+            text(label, inset + 20, y + 4, f"sub {crit.strip() or ('muted' if lane.depth else 'ink')}"),
             *_waits(lane, scale, left, y),
             *(_bar(bar, lane, scale, left, y) for bar in lane.bars),
             text(duration(lane.spent) + again, max(ends, left + LEAST_BAR) + 7, y + 4, "small muted num"),
@@ -162,7 +176,7 @@ def _waits(lane: Lane, scale: Scale, left: float, y: float) -> Iterator[str]:
 def _bar(bar: Bar, lane: Lane, scale: Scale, left: float, y: float) -> str:
     x = scale(bar.start)
     width = max(scale(bar.end) - x, LEAST_BAR)
-    role = ' opacity=".75"' if lane.role is not TaskRole.TASK else ""
+    role = ' opacity=".75"' if lane.role is not TaskRole.TASK or lane.depth else ""
     live = ' stroke-dasharray="3 2"' if bar.live else ""
     ring = f" crit{'' if not bar.live else ' live'}" if lane.critical else ""
     title = f"attempt {bar.number}: {bar.state}, {duration(bar.end - bar.start)}, from {duration(bar.start)}"
