@@ -1,6 +1,6 @@
 """The state that the steps of a plan share, and which part of it can be stored."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from typing import Any
 
 import msgspec
@@ -13,8 +13,7 @@ VALUE_BYTES = 64 * 1024
 class State(MutableMapping[str, Any]):
     """Values by name, shared by the steps of one execution of a plan.
 
-    It may be used from several threads at once: each operation is atomic, iteration is over the names there were when it
-    began, and `setdefault` gives every caller the same value.
+    It may be used from several threads at once: each operation is atomic, iteration is over what there was when it began, and `setdefault` gives every caller the same value.
     """
 
     __slots__ = ("_values",)
@@ -52,6 +51,22 @@ class State(MutableMapping[str, Any]):
     def pop(self, name: str, *default: Any) -> Any:
         """Remove a name and return its value, or `default` if it has none; raises KeyError without a default."""
         return self._values.pop(name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the latest name and return it with its value; raises KeyError if there is none."""
+        return self._values.popitem()
+
+    def clear(self) -> None:
+        """Remove every name."""
+        self._values = {}
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return names and values as they are now."""
+        return self.snapshot().items()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values as they are now."""
+        return self.snapshot().values()
 
     def replace(self, values: Mapping[str, Any]) -> None:
         """Hold these values from now on, and no others."""

@@ -287,11 +287,11 @@ async def _within(work: Awaitable[None], limit: _Limit) -> None:
     try:
         async with asyncio.timeout_at(limit.at) as timer:
             await work
-    except TimeoutError as error:
+    except TimeoutError:
         if timer is None or not timer.expired():
             raise
         message = f"took longer than its limit of {limit.seconds:g} s"
-        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from error
+        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
 
 
 def to_failure(error: Exception) -> Failure:

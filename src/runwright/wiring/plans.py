@@ -68,7 +68,7 @@ class Plan:
         self._name = name
         self._listener = listener
         self._elements = Elements()
-        self._courses: set[Course] = set()
+        self._courses: dict[Course, asyncio.AbstractEventLoop] = {}
 
     def add_step(self, step: object) -> "Plan":
         """Add a step: a `Step`, or any object with some of its four hooks as methods; returns the plan.
@@ -153,9 +153,12 @@ class Plan:
         return await self._to_the_end(recorded, raises=go_on)
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """Stop every execution of this plan, from a hook or any other code of its event loop; cleanups run."""
-        for course in tuple(self._courses):
-            course.stop(reason)
+        """Stop every execution of this plan, from a hook or any other code, in whatever thread; cleanups run."""
+        for course, loop in tuple(self._courses.items()):
+            if _runs_here(loop):
+                course.stop(reason)
+            else:
+                loop.call_soon_threadsafe(course.stop, reason)
 
     async def _unrecorded(self, course: Course) -> PlanOutcome:
         threads = OneThread()
@@ -169,11 +172,11 @@ class Plan:
         outcomes: list[PlanOutcome] = []
 
         async def driven(course: Course) -> None:
-            self._courses.add(course)
+            self._courses[course] = asyncio.get_running_loop()
             try:
                 outcomes.append(await drive(course))
             finally:
-                self._courses.discard(course)
+                del self._courses[course]
 
         try:
             await Courses(_nothing).to_the_end(driven)
@@ -229,6 +232,13 @@ def _seconds(name: str, value: float | None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UsageError(f"{name} must be a positive number of seconds or None, not {value!r}")
     return float(value)
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def _nothing() -> None:
