@@ -171,6 +171,72 @@ def test_handlers_and_cleanups_get_rows_as_they_come_and_are_not_counted(check):
     check(work)
 
 
+def test_tasks_get_rows_as_they_come_and_are_counted(check):
+    async def work(store):
+        lease = await create(store, tasks=[])
+        assert (await store.find_run(lease.run_id)).counts == TaskCounts()
+        await store.append(lease, [begins("1"), ends("1"), begins("1.make [x]@y", seconds=3)])
+        counts = (await store.find_run(lease.run_id)).counts
+        assert counts == TaskCounts(total=2, running=1, succeeded=1)
+        boom = Failure(code="E_EXIT", message="boom")
+        await store.append(lease, [ends("1.make [x]@y", TaskState.FAILED, failure=boom, seconds=4)])
+        await asyncio.gather(
+            store.append(lease, [begins("1.z", seconds=5)], lazy=True),
+            store.append(lease, [ends("1.z", TaskState.CANCELLED, seconds=6)], lazy=True),
+            store.append(lease, [begins("1.a", seconds=7), ends("1.a", seconds=8)]),
+        )
+        listed = [
+            (row.id, row.name, row.role, row.level, row.state, row.attempts)
+            for row in await store.tasks(lease.run_id)
+        ]
+        assert listed == [
+            ("1", "1", TaskRole.TASK, -1, TaskState.SUCCEEDED, 1),
+            ("1.make [x]@y", "1.make [x]@y", TaskRole.TASK, -1, TaskState.FAILED, 1),
+            ("1.z", "1.z", TaskRole.TASK, -1, TaskState.CANCELLED, 1),
+            ("1.a", "1.a", TaskRole.TASK, -1, TaskState.SUCCEEDED, 1),
+        ]
+        counts = (await store.find_run(lease.run_id)).counts
+        assert counts == TaskCounts(total=4, succeeded=2, failed=1, cancelled=1)
+        assert (await store.verify(lease.run_id)).ok
+
+    check(work)
+
+
+def test_a_resume_that_keeps_leaves_such_tasks_as_they_are_and_new_ones_follow(check, world):
+    async def work(store):
+        lease = await create(store, tasks=[])
+        boom = Failure(code="E_EXIT", message="boom")
+        await store.append(lease, [begins("1"), ends("1"), begins("1.a"), begins("1.b")])
+        await store.append(lease, [ends("1.a", TaskState.FAILED, failure=boom)])
+        world.dead.add(OWNER.pid)
+        taken = await store.take_lease(lease.run_id, OTHER, 60, at(100))
+        kept = await store.tasks(lease.run_id)
+        resumed = RunResumed(
+            at=at(101),
+            from_state=RunState.INTERRUPTED,
+            resume_count=1,
+            definition=DEFINITION.digest,
+            strategy="sequential",
+            workers=1,
+            total=3,
+            reused=1,
+            keeps=True,
+        )
+        closed = ends("1.b", TaskState.CANCELLED, seconds=101, reason="its engine died")
+        run = new_run(kind="goal", strategy="sequential", workers=1)
+        await store.resume_run(taken, run, DEFINITION, kept, [resumed, closed])
+        await store.append(taken, [begins("2", seconds=102), ends("2", seconds=103)])
+        await store.append(taken, [begins("2.a", seconds=104), ends("2.a", seconds=105)])
+        await store.append(taken, [RunEnded(at=at(106), state=RunState.SUCCEEDED)])
+        found = await store.find_run("latest")
+        assert found.counts == TaskCounts(total=5, succeeded=3, failed=1, cancelled=1)
+        assert [row.id for row in await store.tasks(lease.run_id)] == ["1", "1.a", "1.b", "2", "2.a"]
+        report = await store.verify(lease.run_id)
+        assert report.ok, report.problem
+
+    check(work)
+
+
 def test_variables_from_outside_belong_to_the_command_line(check):
     async def work(store):
         lease = await create(store, events=[started(variables={"b": "1", "a": "2"})])

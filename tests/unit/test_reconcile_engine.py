@@ -278,6 +278,15 @@ def test_an_exit_while_actions_are_listed_is_an_error_too(rig: Rig) -> None:
     assert "it left by SystemExit: 4" in str(outcome.cause)
 
 
+def test_a_name_that_can_not_be_told_is_an_error_of_plan(rig: Rig) -> None:
+    class Nameless:
+        def name(self) -> str:
+            raise ValueError("no name")
+
+    outcome = rig.pursue(Rounds([Nameless()], []))
+    assert names_of_errors(outcome) == [("plan", "no name")]
+
+
 def test_actions_may_be_given_one_by_one(rig: Rig) -> None:
     log: list[str] = []
 
