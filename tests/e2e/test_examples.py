@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,63 @@ def test_the_plan_made_in_python_ends_like_the_one_in_toml(tmp_path: Path) -> No
     again = call(folder, sys.executable, "provision.py", "resume")
     assert again.returncode == 1
     assert "has succeeded" in again.stderr or "nothing to clean up" in again.stderr
+
+
+def test_the_goal_in_python_is_reached_like_the_one_in_sh(tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "manifest", tmp_path)
+    done = call(tmp_path, sys.executable, str(folder / "keep.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded after 3 rounds, 5 actions performed" in done.stdout
+    check(folder, "keep.py")
+
+
+def equals_its_manifest(folder: Path) -> bool:
+    tree = folder / "out" / "tree"
+    wanted = (line.split(" ", 2) for line in (folder / "manifest.txt").read_text().splitlines())
+    try:
+        found = {
+            str(path.relative_to(tree)): (f"{path.stat().st_mode & 0o777:o}", path.read_text())
+            for path in tree.rglob("*")
+            if not path.is_dir()
+        }
+    except OSError:  # it is being mended
+        return False
+    return found == {path: (mode, f"{text}\n") for mode, path, text in wanted}
+
+
+def wait_until_equal(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not equals_its_manifest(folder):
+        assert time.monotonic() < deadline, "the tree never became equal to its manifest"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (str(BIN / "runwright"), "reconcile", "manifest.toml", "--var", "rounds=40"),
+        (sys.executable, "keep.py", "40"),
+    ],
+    ids=["sh", "python"],
+)
+def test_drift_is_healed_while_the_goal_is_pursued(command: tuple[str, ...], tmp_path: Path) -> None:
+    folder = copy(EXAMPLES / "manifest", tmp_path)
+    tree = folder / "out" / "tree"
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(2):
+            wait_until_equal(folder)
+            (tree / "etc" / "motd").write_text("broken\n")
+            (tree / "bin" / "hello").chmod(0o777)
+            (tree / "etc" / "private").unlink()
+            (tree / "stray").symlink_to("etc/motd")
+            assert not equals_its_manifest(folder)
+            assert running.poll() is None, "the drift came after the end"
+        wait_until_equal(folder)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 0, output.decode()
+    assert output.count(b"remove stray") >= 2
+    check(folder, *command[1:2] if command[0] == sys.executable else [])
