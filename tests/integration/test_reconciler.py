@@ -134,6 +134,32 @@ def test_cancel_stops_what_is_pursued(kept: dict[str, Any]) -> None:
     assert not isinstance(caught.value, asyncio.CancelledError)
 
 
+def test_cancel_may_come_from_a_plain_function_and_its_thread(kept: dict[str, Any]) -> None:
+    reconciler = Reconciler(QUICK, **kept)
+    with pytest.raises(GoalCancelled, match="from a thread"):
+        reconciler.run_sync(Goal(lambda: [Action("a", lambda: reconciler.cancel("from a thread"))]))
+
+
+def test_cancel_may_come_from_elsewhere(kept: dict[str, Any]) -> None:
+    reconciler = Reconciler(QUICK, **kept)
+    reconciler.cancel("nothing is under way, so this is not heard")
+    began = threading.Event()
+
+    async def perform() -> None:
+        began.set()
+        await asyncio.sleep(1000)
+
+    def elsewhere() -> None:
+        began.wait(30)
+        reconciler.cancel("from elsewhere")
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    with pytest.raises(GoalCancelled, match="from elsewhere"):
+        reconciler.run_sync(Once(perform))
+    thread.join()
+
+
 def test_each_worker_has_a_thread_of_its_own(kept: dict[str, Any]) -> None:
     together = threading.Barrier(3, timeout=30)
     met: list[int] = []

@@ -159,11 +159,11 @@ class CommandPerformer:
         try:
             async with asyncio.timeout_at(end) as timer:
                 return await work
-        except TimeoutError as error:
+        except TimeoutError:
             if timer is None or not timer.expired():
                 raise
             message = f"took longer than its limit of {seconds:g} s"
-            raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from error
+            raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
 
 
 class _Printed:

@@ -14,7 +14,7 @@ from runwright.core.options import RunOptions
 from runwright.core.run import TIMEOUT_REASON
 from runwright.core.states import RunState
 from runwright.engines.actions import checked_goal
-from runwright.engines.course import Course, Courses
+from runwright.engines.course import Course
 from runwright.engines.goal_functions import FunctionPerformer
 from runwright.engines.goal_options import ReconcilerOptions
 from runwright.engines.goal_recorder import Report
@@ -23,6 +23,7 @@ from runwright.engines.reconcile import GoalEngine, MakePerformer, pursue_unreco
 from runwright.engines.session import RunSession
 from runwright.ports.stores import RunStore
 from runwright.wiring.opening import opened_doors
+from runwright.wiring.underway import Underway
 
 
 class Reconciler:
@@ -56,7 +57,7 @@ class Reconciler:
         self._name = name
         self._listener = listener
         self._report = Report(self._options.logger)
-        self._courses: set[Course] = set()
+        self._underway: Underway[GoalOutcome] = Underway()
 
     @property
     def definition(self) -> GoalDefinition:
@@ -123,27 +124,13 @@ class Reconciler:
         return await self._to_the_end(recorded)
 
     def cancel(self, reason: str = "cancelled") -> None:
-        """Stop everything that this object pursues, from an action or any other code of its event loop."""
-        for course in tuple(self._courses):
-            course.stop(reason)
+        """Stop everything that this object pursues, from an action or any other code, in whatever thread."""
+        self._underway.stop(reason)
 
-    async def _to_the_end(self, drive: "_Drive") -> GoalOutcome:
-        outcomes: list[GoalOutcome] = []
-
-        async def driven(course: Course) -> None:
-            self._courses.add(course)
-            try:
-                outcomes.append(await drive(course))
-            finally:
-                self._courses.discard(course)
-
-        try:
-            await Courses(_nothing).to_the_end(driven)
-        except asyncio.CancelledError as error:
-            outcome = outcomes[0] if outcomes else None
-            raise _CancelledGoal(outcome.reason if outcome else "cancelled", outcome) from error
-        _raise_failure(outcomes[0])
-        return outcomes[0]
+    async def _to_the_end(self, drive: Callable[[Course], Awaitable[GoalOutcome]]) -> GoalOutcome:
+        outcome = await self._underway.to_the_end(drive, _cancelled)
+        _raise_failure(outcome)
+        return outcome
 
     @asynccontextmanager
     async def _engine(self, goal: object) -> AsyncIterator[tuple[GoalEngine, MakePerformer]]:
@@ -164,9 +151,6 @@ class Reconciler:
             threads.close()
 
 
-_Drive = Callable[[Course], Awaitable[GoalOutcome]]
-
-
 class _Threads(defaultdict[int, OneThread]):
     """A thread for each worker, made when it is first needed."""
 
@@ -183,6 +167,10 @@ class _CancelledGoal(GoalCancelled, asyncio.CancelledError):
     """A reconciliation whose task was cancelled: asyncio must see that it was."""
 
 
+def _cancelled(outcome: GoalOutcome | None) -> _CancelledGoal:
+    return _CancelledGoal(outcome.reason if outcome else "cancelled", outcome)
+
+
 def _raise_failure(outcome: GoalOutcome) -> None:
     if outcome.state is RunState.CANCELLED:
         kind = GoalTimeout if outcome.reason.startswith(TIMEOUT_REASON) else GoalCancelled
@@ -191,7 +179,3 @@ def _raise_failure(outcome: GoalOutcome) -> None:
         raise Oscillation(outcome.reason, outcome)
     if outcome.state is RunState.FAILED:
         raise GoalFailed(outcome.reason, outcome) from outcome.cause
-
-
-def _nothing() -> None:
-    """Skip no grace: functions have none."""
