@@ -166,14 +166,19 @@ def servers_events() -> list[AnyEvent]:
 
 def tidy_events() -> list[AnyEvent]:
     bad = Failure(code="E_EXIT", message="perform: exit status 1", exit_code=1)
+    unsaid = Failure(code="E_EXIT", message="plan: exit status 9", exit_code=9)
     return [
+        *did("1", 2, 2),
         RoundPlanned(at=at(2), round=1, actions=("mv a b", "mkdir c")),
         *did("1.mv a b", 2, 3),
         *did("1.mkdir c", 3, 6),
         *did("1.mkdir c.chmod c", 4, 5),
-        RoundPlanned(at=at(7), round=2, failure=Failure(code="E_EXIT", message="plan: exit status 9")),
+        *did("2", 7, 7, TaskState.FAILED, failure=unsaid, reason=unsaid.message),
+        RoundPlanned(at=at(7), round=2, failure=unsaid),
+        *did("3", 8, 8),
         RoundPlanned(at=at(8), round=3, actions=("mv a b",)),
         *did("3.mv a b", 8, 9, TaskState.FAILED, failure=bad, reason=bad.message),
+        *did("4", 10, 10),
         RoundPlanned(at=at(10), round=4, actions=("mv b a",)),
         *did("4.mv b a", 10, 11),
         RunEnded(at=at(12), state=RunState.FAILED, reason=OSCILLATION),

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from cli_state import at
 from nested_state import (
+    GOAL,
     OSCILLATION,
+    PLAN,
     RELEASE,
     ROLLOUT,
     ROLLOUT_FLOW,
@@ -18,14 +20,19 @@ from nested_state import (
     TIDY,
     a_run,
     add,
+    did,
     project,
 )
 
 from runwright.adapters.sqlite import SqliteStore
 from runwright.cli import nested
+from runwright.cli.explain_parts import numbers_of
 from runwright.cli.main import main
 from runwright.cli.render.events import in_words
-from runwright.core.events import RoundPlanned, StateSaved, TaskStarted
+from runwright.core.errors import Failure
+from runwright.core.events import AnyEvent, RoundPlanned, RunEnded, StateSaved, TaskStarted
+from runwright.core.run import Run
+from runwright.core.states import RunState, TaskRole, TaskState
 
 
 class Cli:
@@ -104,7 +111,7 @@ class TestStatus:
             "        ↯ servers plan  4 steps: 1 running, 3 pending",
             "        ✗ servers plan  4 steps: 2 succeeded, 1 failed, 1 cancelled",
             "  ✗ heal  19.0 s",
-            "    ✗ tidy goal  5 actions: 4 succeeded, 1 failed",
+            "    ✗ tidy goal  9 rounds and actions: 7 succeeded, 2 failed",
             "→ runwright resume 019a0000",
         ]
 
@@ -112,7 +119,7 @@ class TestStatus:
         renew(cli.path, RELEASE + "x", ROLLOUT_FLOW, ["provision"])
         lines = cli.lines("status", RELEASE + "x")
         assert lines[2].startswith("  → provision ")
-        assert lines[3] == "    → inner goal  1 action: 1 running"
+        assert lines[3] == "    → inner goal  2 rounds and actions: 1 succeeded, 1 running"
         assert lines[4] == "      round 7"
         assert lines[5].startswith("      → 7.mv a ")
 
@@ -120,7 +127,7 @@ class TestStatus:
         found = cli.json("status", "latest")
         assert [one["run"]["id"] for one in found["children"]] == [ROLLOUT, TIDY]
         assert [one["run"]["id"] for one in found["children"][0]["children"]] == [SERVERS_1, SERVERS]
-        assert next(row["id"] for row in found["children"][1]["tasks"]) == "1.mv a b"
+        assert [row["id"] for row in found["children"][1]["tasks"]][:2] == ["1", "1.mv a b"]
 
     def test_a_kind_that_is_not_a_workflow_is_named(self, cli: Cli) -> None:
         assert cli.lines("status", SERVERS)[0].startswith("✗ servers plan failed  13.0 s")
@@ -149,7 +156,7 @@ def renew(path: Path, run_id: str, flow: Any, names: list[str]) -> None:
         store = SqliteStore.open(path)
         begun = [TaskStarted(at=at(1), task_id=names[0], attempt=1)]
         await add(store, a_run(run_id, "outer", "workflow", 0), flow, names, begun, lease=3e9)
-        begun = [TaskStarted(at=at(1), task_id="7.mv a", attempt=1)]
+        begun = [*did("7", 1, 1), TaskStarted(at=at(1), task_id="7.mv a", attempt=1)]
         inner = a_run(run_id + "i", "inner", "goal", 1, run_id, names[0])
         await add(store, inner, flow, [], begun, lease=3e9)
         await store.close()
@@ -307,6 +314,106 @@ class TestExplain:
         assert 'did you mean "deploy/provision/database"?' in err
 
 
+class TestExplainMore:
+    """What only runs in other states have to tell."""
+
+    @staticmethod
+    def put(
+        path: Path, run: Run, definition: Any, names: list[str], events: list[AnyEvent], lease: float = 30
+    ) -> None:
+        async def work() -> None:
+            store = SqliteStore.open(path)
+            await add(store, run, definition, names, events, lease)
+            await store.close()
+
+        asyncio.run(work())
+
+    def test_a_round(self, cli: Cli) -> None:
+        assert cli.lines("explain", TIDY, "1")[0] == "round 1 succeeded"
+        assert "  needs 2 actions: mv a b, mkdir c" in cli.lines("explain", TIDY, "1")
+        assert "  the goal could not say what it needs: plan: exit status 9" in cli.lines(
+            "explain", TIDY, "2"
+        )
+
+    def test_a_live_plan(self, cli: Cli) -> None:
+        events = [*did("network", 1, 2), TaskStarted(at=at(3), task_id="database", attempt=1)]
+        self.put(cli.path, a_run("live", "p", "plan", 0), PLAN, ["network", "database"], events, 3e9)
+        assert "  its cleanup comes at the end of the plan" in cli.lines("explain", "live", "network")
+        assert "  its cleanup comes at the end of the plan" in cli.lines("explain", "live", "database")
+        assert cli.lines("explain", "live")[-1] == "→ runwright status live --follow"
+
+    def test_a_cleanup_that_failed(self, cli: Cli) -> None:
+        bad = Failure(code="E_EXIT", message="cleanup: exit status 4")
+        role = TaskRole.CLEANUP
+        events = [
+            *did("network", 1, 2),
+            *did("database", 2, 3),
+            *did("database.cleanup", 4, 5, TaskState.FAILED, failure=bad, role=role),
+            TaskStarted(at=at(6), task_id="network.cleanup", attempt=1, role=role),
+        ]
+        self.put(cli.path, a_run("half", "p", "plan", 0), PLAN, ["network", "database"], events)
+        assert "  its cleanup failed after 1.0 s: cleanup: exit status 4" in cli.lines(
+            "explain", "half", "database"
+        )
+        assert "  its cleanup is running" in cli.lines("explain", "half", "network")
+        lines = cli.lines("explain", "half")
+        assert "  cleanup of database failed: cleanup: exit status 4" in lines
+        assert "  a resume cleans up database, network" in lines
+        assert any(
+            "runs its cleanup, because its cleanup did not succeed" in one
+            for one in cli.lines("explain", "half", "network")
+        )
+        assert cli.lines("explain", "half", "network.cleanup")[1] == "  attempt 1 is running"
+
+    def test_a_plan_that_ended_without_a_cleanup(self, cli: Cli) -> None:
+        events = [*did("network", 1, 2), RunEnded(at=at(3), state=RunState.SUCCEEDED)]
+        self.put(cli.path, a_run("over", "p", "plan", 0), PLAN, ["network"], events)
+        assert "  its cleanup did not run" in cli.lines("explain", "over", "network")
+
+    def test_a_step_that_the_plan_has_no_more(self, cli: Cli) -> None:
+        self.put(cli.path, a_run("gone", "p", "plan", 0), PLAN, ["other"], [])
+        assert cli.lines("explain", "gone", "other") == [
+            "other pending",
+            "  it has not started",
+            "→ runwright resume gone",
+        ]
+
+    @pytest.mark.parametrize(("kind", "task"), [("plan", "network"), ("goal", "1.a"), ("workflow", "a")])
+    def test_a_definition_of_another_shape(self, cli: Cli, kind: str, task: str) -> None:
+        self.put(
+            cli.path,
+            a_run("odd", "p", kind, 0),
+            [1, 2],
+            [task],
+            did(task, 1, 2, TaskState.FAILED, reason="no"),
+        )
+        assert "  failed: no" in cli.lines("explain", "odd", task)
+        assert cli("explain", "odd")[0] == cli("inspect", "odd")[0] == 0
+
+    def test_an_inner_run_that_was_cancelled(self, cli: Cli) -> None:
+        events = [RunEnded(at=at(3), state=RunState.CANCELLED, reason="stopped by Ctrl-C")]
+        self.put(cli.path, a_run("stop", "p", "plan", 40, ROLLOUT, "notify"), PLAN, ["network"], events)
+        assert "  in it: stopped by Ctrl-C" in cli.lines("explain", ROLLOUT, "notify")
+
+    def test_many_rounds_are_told_as_spans(self, cli: Cli) -> None:
+        assert numbers_of([1, 2, 3, 5, 8, 9]) == "1-3, 5, 8-9"
+        plans = [RoundPlanned(at=at(n), round=n, actions=("a",)) for n in range(1, 5)]
+        events = [
+            one
+            for n, plan in enumerate(plans, 1)
+            for one in (*did(str(n), n, n), plan, *did(f"{n}.a", n, n, TaskState.FAILED, reason="no"))
+        ]
+        self.put(cli.path, a_run("many", "g", "goal", 0), GOAL, [], events)
+        assert "  4 rounds needed it: 1-4" in cli.lines("explain", "many", "a")
+        assert "  a failed 4 times, the last time: no" in cli.lines("explain", "many")
+
+    def test_a_round_that_is_being_planned(self, cli: Cli) -> None:
+        begun = [TaskStarted(at=at(1), task_id="1", attempt=1)]
+        self.put(cli.path, a_run("plng", "g", "goal", 0), GOAL, [], begun, 3e9)
+        assert cli.lines("inspect", "plng")[-1].endswith("is being planned")
+        assert cli.lines("status", "plng")[3].startswith("  → round 1")
+
+
 class TestLogs:
     def test_lines_of_inner_runs_are_prefixed_with_their_path(self, cli: Cli) -> None:
         assert cli.lines("logs", "latest") == [
@@ -354,7 +461,7 @@ class TestAudit:
         assert in_words(event) == words
 
     def test_chains_of_all_kinds_hold(self, cli: Cli) -> None:
-        assert cli.lines("audit", "--verify")[-1] == "5 runs, 48 events: all chains hold"
+        assert cli.lines("audit", "--verify")[-1] == "5 runs, 56 events: all chains hold"
 
 
 class TestDiff:

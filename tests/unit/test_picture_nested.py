@@ -32,6 +32,7 @@ from runwright.core.states import RunState, TaskState
 from runwright.core.workflow import TaskDefinition, Workflow
 
 SVG = "{http://www.w3.org/2000/svg}"
+TIDIED = ("1", "1.mv a b", "1.mkdir c", "1.mkdir c.chmod c", "2", "3", "3.mv a b", "4", "4.mv b a")
 SMALL = Limits(fold=6, cells=100, width=100, levels=100, blocks=10_000, edges=10_000, depth=1, inner=2)
 
 
@@ -93,7 +94,7 @@ def test_a_goal_is_a_row_of_rounds(path: Path) -> None:
     assert {("mv a b", "round 2"), ("round 2", "round 3"), ("round 3", "mv a b")} <= edges
     assert ("mkdir c", "round 2") not in edges
     assert (picture.tasks, picture.levels) == (5, 4)
-    assert picture.blocks[names.index("round 2")].facts[0] == ("about", "plan: exit status 9")
+    assert picture.blocks[names.index("round 2")].facts[1] == ("about", "plan: exit status 9")
 
 
 def test_a_run_whose_definition_is_gone_or_strange_has_no_blocks() -> None:
@@ -249,7 +250,7 @@ def test_attempts_of_inner_runs_are_rows_under_their_task(release: Subject) -> N
         (2, "database"),
         (2, "network.cleanup"),
         (0, "heal"),
-        *((1, name) for name in ("1.mv a b", "1.mkdir c", "1.mkdir c.chmod c", "3.mv a b", "4.mv b a")),
+        *((1, name) for name in TIDIED),
     ]
     assert (plan.attempts, plan.busy) == (3, 49.0)
     assert all(lane.ready <= lane.bars[0].start for lane in plan.lanes)

@@ -24,6 +24,7 @@ from runwright.cli.explain_parts import (
     plan_facts,
     step_facts,
 )
+from runwright.cli.goal_view import row_name
 from runwright.cli.inspect import Everything, gather
 from runwright.cli.nested import locate, way
 from runwright.cli.records import Record, counted, counts_text, plural
@@ -182,7 +183,7 @@ def _one(chain: Sequence[Everything], row: TaskRow, short: str) -> Explanation:
     found, before = chain[-1], way(chain)
     facts = [_why(row), *inside(found, row, before), *_of_kind(found, row)]
     return Explanation(
-        subject=before + said(row.id, row.role),
+        subject=before + (row_name(row.id) if found.run.kind == "goal" else said(row.id, row.role)),
         state=row.state.value,
         facts=[fact for fact in facts if fact],
         next=list(_commands(chain, row, short)),

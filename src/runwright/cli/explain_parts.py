@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from runwright.cli.goal_view import RoundView, action_name, needed_in, rounds
+from runwright.cli.goal_view import RoundView, action_name, is_round, needed_in, round_of, rounds
 from runwright.cli.inspect import Everything, round_text
 from runwright.cli.nested import STEP, inner_of
 from runwright.cli.plan_view import plan_of
-from runwright.cli.records import counted
+from runwright.cli.records import counted, plural
 from runwright.cli.render.times import duration, elapsed
 from runwright.core.definition import unpin_as
 from runwright.core.goal import GoalDefinition
@@ -148,9 +148,8 @@ def goal_facts(found: Everything) -> Iterator[str]:
         needed = f" ({names_of(last.names)})" if last.names else ""
         yield f"round {last.number} is the last: {round_text(last)}{needed}"
     errors = sum(row.state is TaskState.FAILED for row in found.tasks)
-    errors += sum(view.failure is not None for view in views)
     if errors and (goal := _goal(found)) is not None:
-        yield f"{errors} errors, and {goal.options.errors_to_tolerate} are tolerated"
+        yield f"{plural(errors, 'error')}, and {goal.options.errors_to_tolerate} are tolerated"
     yield from _failed_actions(found)
 
 
@@ -168,7 +167,7 @@ def _goal(found: Everything) -> GoalDefinition | None:
 
 
 def _failed_actions(found: Everything) -> Iterator[str]:
-    failed = [row for row in found.tasks if row.state is TaskState.FAILED]
+    failed = [row for row in found.tasks if row.state is TaskState.FAILED and not is_round(row.id)]
     times = Counter(action_name(row.id) for row in failed)
     last = {action_name(row.id): row for row in failed}
     for name, number in times.most_common(MOST_NAMES):
@@ -177,7 +176,11 @@ def _failed_actions(found: Everything) -> Iterator[str]:
 
 
 def action_facts(found: Everything, row: TaskRow) -> Iterator[str]:
-    """Yield which rounds needed an action, and what came of it in each."""
+    """Yield which rounds needed an action, and what came of it in each; of a round what it needed."""
+    if is_round(row.id):
+        view = next(view for view in _views(found) if view.number == round_of(row.id))
+        yield round_text(view) + (f": {names_of(view.names)}" if view.names else "")
+        return
     name = action_name(row.id)
     numbers = needed_in(_views(found), name)
     if len(numbers) > 1:

@@ -23,12 +23,14 @@ class RoundView(Struct, frozen=True, kw_only=True):
     Attributes:
         names: What the goal still needed.
         failure: Why it could not say.
+        planning: How its planning went, which is a task of its own.
         actions: What was done, each action before its children.
     """
 
     number: int
     names: tuple[str, ...] = ()
     failure: Failure | None = None
+    planning: TaskRow | None = None
     actions: Sequence[ActionView] = ()
 
 
@@ -38,14 +40,28 @@ def rounds(rows: Iterable[TaskRow], events: Iterable[AnyEvent]) -> list[RoundVie
     by_round: dict[int, list[TaskRow]] = {number: [] for number in planned}
     for row in rows:
         by_round.setdefault(round_of(row.id), []).append(row)
-    views = []
-    for number in sorted(by_round):
-        plan = planned.get(number)
-        names = plan.actions if plan else ()
-        actions = _actions(number, names, by_round[number])
-        failure = plan.failure if plan else None
-        views.append(RoundView(number=number, names=names, failure=failure, actions=actions))
-    return views
+    return [_view(number, planned.get(number), by_round[number]) for number in sorted(by_round)]
+
+
+def _view(number: int, planned: RoundPlanned | None, rows: Sequence[TaskRow]) -> RoundView:
+    names = planned.actions if planned else ()
+    return RoundView(
+        number=number,
+        names=names,
+        failure=planned.failure if planned else None,
+        planning=next((row for row in rows if is_round(row.id)), None),
+        actions=_actions(number, names, [row for row in rows if not is_round(row.id)]),
+    )
+
+
+def is_round(row_id: str) -> bool:
+    """Tell whether a row of a goal is the planning of a round."""
+    return row_id.isdecimal()
+
+
+def row_name(row_id: str) -> str:
+    """Return what people are shown for a row of a goal."""
+    return f"round {row_id}" if is_round(row_id) else row_id
 
 
 def round_of(row_id: str) -> int:

@@ -32,6 +32,7 @@ from runwright.cli.render.tables import Cell, Column, table
 from runwright.cli.render.terminal import STATE_STYLES, Out
 from runwright.cli.render.times import duration, elapsed, instant
 from runwright.core.run import Attempt, Definition, Run, TaskRow, Variable
+from runwright.core.states import TaskState
 from runwright.ports.stores import RunStore, StoredEvent
 
 TASKS = (
@@ -170,7 +171,7 @@ def _facts(found: Everything, out: Out) -> Iterator[tuple[str, str]]:
     yield "duration", duration(elapsed(run.started_at, run.ended_at))
     yield "resumed", f"{run.resume_count} times" if run.resume_count else ""
     yield "engine", f"pid {run.owner.pid} on {out.clean(run.owner.host)}" if run.owner else ""
-    yield f"{UNITS.get(run.kind, 'task')}s", f"{run.counts.total}: {counts_text(state_counts(run))}"
+    yield UNITS[run.kind][1].partition(" ")[0], f"{run.counts.total}: {counts_text(state_counts(run))}"
     yield "attempts", str(len(found.attempts))
     yield "events", f"{len(found.events)}, chained to {run.head_hash or 'nothing'}"
     yield "definition", run.definition
@@ -188,12 +189,16 @@ def _tasks(found: Everything, out: Out) -> Iterator[str]:
 
 
 def _round_rows(view: RoundView) -> Iterator[tuple[Cell | str, ...]]:
-    yield (Cell(f"round {view.number}", "strong"), "", "", "", "", round_text(view))
+    head = Cell(f"round {view.number}", "strong")
+    planning = _row("", view.planning)[1:5] if view.planning else ("", "", "", "")
+    yield (head, *planning, round_text(view))
     yield from (_action_row(one) for one in view.actions)
 
 
 def round_text(view: RoundView) -> str:
     """Return what a goal said at the beginning of a round."""
+    if view.failure is None and view.planning is not None and view.planning.state is not TaskState.SUCCEEDED:
+        return view.planning.reason or "is being planned"
     if view.failure is not None:
         return f"the goal could not say what it needs: {view.failure.message}"
     return (

@@ -13,8 +13,8 @@ from runwright.ports.stores import Integrity, StoredEvent
 
 Record = dict[str, Any]
 
-UNITS = {"plan": "step", "goal": "action"}
-"""What the tasks of a run are called where they are not called tasks, by the kind of the run."""
+UNITS = {"workflow": ("task", "tasks"), "plan": ("step", "steps"), "goal": ("round", "rounds and actions")}
+"""What one and what several tasks of a run are called, by its kind; a goal's first task is the planning of a round."""
 
 
 def run_record(run: Run, now: datetime | None = None) -> Record:
@@ -153,7 +153,8 @@ def state_counts(run: Run) -> dict[str, int]:
 
 def counted(run: Run) -> str:
     """Return how many ordinary tasks, steps or actions a run has, and how many are in which state."""
-    return f"{plural(run.counts.total, UNITS.get(run.kind, 'task'))}: {counts_text(state_counts(run))}"
+    total = run.counts.total
+    return f"{total} {UNITS[run.kind][total != 1]}: {counts_text(state_counts(run))}"
 
 
 def plural(number: int, word: str) -> str:

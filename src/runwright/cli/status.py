@@ -12,7 +12,7 @@ from typing import Any
 from runwright.cli import values
 from runwright.cli.arguments import Arguments, add_json, add_run
 from runwright.cli.common import Reading, exit_status, now, short_id, with_reading
-from runwright.cli.goal_view import round_of
+from runwright.cli.goal_view import round_of, row_name
 from runwright.cli.nested import Standing, inner_of, standing
 from runwright.cli.records import Record, counted, plural, run_record, task_record
 from runwright.cli.render.names import said
@@ -120,7 +120,8 @@ def _inside(found: Standing, at: datetime, out: Out, lead: str) -> Iterator[str]
     ]
     shown.sort(key=lambda row: (row.state is not TaskState.RUNNING, row.state is not TaskState.FAILED))
     for row in shown[:MOST_RUNNING]:
-        yield lead + _row_line(row, at, out, live=live)
+        name = row_name(row.id) if found.run.kind == "goal" else said(row.id, row.role)
+        yield lead + _row_line(name, row, at, out, live=live)
         for one in inner_of(found, row.id):
             yield f"{lead}  {_inner_line(one.run, out)}"
             yield from _inside(one, at, out, lead + "    ")
@@ -130,12 +131,12 @@ def _inside(found: Standing, at: datetime, out: Out, lead: str) -> Iterator[str]
         yield f"{lead}and {plural(found.left_out, 'run')} within: runwright status {found.run.id}"
 
 
-def _row_line(row: TaskRow, at: datetime, out: Out, *, live: bool) -> str:
+def _row_line(name: str, row: TaskRow, at: datetime, out: Out, *, live: bool) -> str:
     again = f"  attempt {row.attempts}" if row.attempts > 1 else ""
     spent = duration(elapsed(row.started_at, row.ended_at, at if live else None))
     broken = row.state is TaskState.RUNNING and not live
     mark = out.state_mark("interrupted" if broken else row.state.value)
-    return f"{mark} {out.clean(said(row.id, row.role))}{f'  {spent}' if spent else ''}{again}"
+    return f"{mark} {out.clean(name)}{f'  {spent}' if spent else ''}{again}"
 
 
 def _inner_line(run: Run, out: Out) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import structs
 
-from runwright.cli.goal_view import RoundView, rounds
+from runwright.cli.goal_view import RoundView, rounds, row_name
 from runwright.cli.inspect import Everything
 from runwright.cli.nested import inner_of
 from runwright.cli.plan_view import plan_of
@@ -57,6 +57,8 @@ def _inner(found: Everything, keys: Mapping[str, str], now: datetime) -> dict[st
 def _record(found: Everything, keys: Mapping[str, str], now: datetime) -> Record:
     run = found.run
     rows = [structs.replace(row, id=keys.get(row.id, row.id)) for row in found.tasks]
+    if run.kind == "goal":
+        rows = [structs.replace(row, name=row_name(row.name)) for row in rows]
     attempts = [structs.replace(one, task_id=keys.get(one.task_id, one.task_id)) for one in found.attempts]
     return until_known(Record(run=run, tasks=rows, attempts=attempts, now=run.ended_at or now))
 
@@ -121,10 +123,10 @@ def _goal_tasks(views: Sequence[RoundView]) -> Iterator[TaskDefinition]:
     """Yield the rounds, each behind the actions of the one before it, and their actions, each before its children."""
     before: list[str] = []
     for view in views:
-        head = f"round {view.number}"
+        head = str(view.number)
         about = view.failure.message if view.failure else "" if view.names else "the goal is reached"
         yield TaskDefinition(
-            key=head, name=head, description=about, executor="goal", depends_on=tuple(before)
+            key=head, name=row_name(head), description=about, executor="goal", depends_on=tuple(before)
         )
         above, before = [head], []
         for one in view.actions:
