@@ -73,6 +73,8 @@ class FunctionPerformer:
     async def _called(self, place: Place, what: str, function: GoalFunction) -> Any:
         try:
             return await call(function, self._threads[place.worker])
+        except TaskFailed:
+            raise
         except (Exception, SystemExit) as error:
             raise self._failed(place, what, error) from error
 

@@ -16,7 +16,7 @@ from runwright.core.run import Lease, Run, TaskRow
 from runwright.core.states import TaskState
 from runwright.engines.leasekeeper import LEASE_SECONDS
 from runwright.engines.parent import Parent
-from runwright.engines.prepare import Doors, redactor_of, stored_options
+from runwright.engines.prepare import Doors, new_run, redactor_of, stored_options
 
 KIND = "goal"
 
@@ -48,24 +48,10 @@ async def create(
     options = structs.replace(options, directory=options.directory or doors.directory)
     definition = pin(goal, source)
     redactor = redactor_of(doors, goal.secrets, options, definition, path, parent)
-    now = doors.clock.now()
     workers = goal.options.workers
-    run = Run(
-        id=doors.new_id(),
-        name=goal.name,
-        kind=KIND,
-        definition=definition.digest,
-        path=path,
-        tags=tuple(dict.fromkeys((*goal.tags, *options.tags))),
-        strategy=_strategy(workers),
-        workers=workers,
-        options=stored_options(options),
-        parent_id=parent.run_id,
-        parent_task=parent.task_id,
-        created_at=now,
-    )
+    run = new_run(doors, KIND, goal, definition, options, path, parent, _strategy(workers), workers)
     started = RunStarted(
-        at=now,
+        at=run.created_at,
         workflow=run.name,
         definition=run.definition,
         strategy=run.strategy,
@@ -115,7 +101,7 @@ async def resume(
     continued = structs.replace(
         run,
         definition=definition.digest,
-        strategy=_strategy(goal.options.workers),
+        strategy=_strategy(goal.options.workers).value,
         workers=goal.options.workers,
         options=stored_options(options),
         resume_count=run.resume_count + 1,
@@ -177,8 +163,8 @@ def _last_round(rows: Sequence[TaskRow]) -> int:
     return max((int(row.id.partition(".")[0]) for row in rows), default=0)
 
 
-def _strategy(workers: int) -> str:
-    return (Strategy.SEQUENTIAL if workers == 1 else Strategy.WORK_STEALING).value
+def _strategy(workers: int) -> Strategy:
+    return Strategy.SEQUENTIAL if workers == 1 else Strategy.WORK_STEALING
 
 
 def _limited(goal: GoalDefinition, options: RunOptions) -> GoalDefinition:

@@ -1,7 +1,6 @@
 """Runs plans and resumes them: each recorded plan is a run like any other."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from runwright.core.options import RunOptions
 from runwright.core.plan import PlanDefinition, PlanOutcome, PlanProgress
@@ -9,14 +8,14 @@ from runwright.core.planstate import State
 from runwright.core.run import Lease, Run
 from runwright.engines import plan_prepare
 from runwright.engines.course import Course, Courses
-from runwright.engines.journal import Journal
 from runwright.engines.leasekeeper import LeaseKeeper
 from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.plan_driver import Hooks, PlanDriver
 from runwright.engines.plan_prepare import Prepared, Resumption
 from runwright.engines.plan_recorder import Recorder, Silence
 from runwright.engines.prepare import Doors
-from runwright.engines.progress import Listener, Progress
+from runwright.engines.progress import Listener
+from runwright.engines.scope import Scope, opened
 from runwright.engines.session import RunSession
 from runwright.engines.takeup import take_up
 from runwright.ports.system import Clock
@@ -127,50 +126,21 @@ class PlanEngine:
     async def _driven(
         self, prepared: Prepared, course: Course, make_hooks: MakeHooks, state: State, parent: Parent
     ) -> PlanOutcome:
-        doors = self._doors
-        listener = parent.tell or prepared.options.progress or self._listener
-        progress = Progress(prepared.run_id, doors.clock, listener, parent.within)
-        session = RunSession(
-            prepared.run_id,
-            Path(prepared.options.directory),
-            doors.logs,
-            doors.workspaces,
-            prepared.redactor,
-            capture=prepared.options.print_output or parent.captures,
-            tell=progress.pass_on,
-        )
-        try:
-            await doors.executor.open_session(session)
-            try:
-                outcome = await self._perform(prepared, course, session, progress, make_hooks, state)
-            finally:
-                await doors.executor.close_session(session.id)
-        finally:
-            doors.workspaces.discard(prepared.run_id)
-            await doors.store.release_lease(prepared.lease)
-        progress.run_done(outcome.state, outcome.reason)
-        if progress.error is not None:
-            raise progress.error
+        async with opened(self._doors, prepared, parent, self._listener) as scope:
+            outcome = await self._perform(prepared, course, scope, make_hooks(scope.session, state), state)
+        scope.progress.run_done(outcome.state, outcome.reason)
         return outcome
 
     async def _perform(
-        self,
-        prepared: Prepared,
-        course: Course,
-        session: RunSession,
-        progress: Progress,
-        make_hooks: MakeHooks,
-        state: State,
+        self, prepared: Prepared, course: Course, scope: Scope, hooks: Hooks, state: State
     ) -> PlanOutcome:
-        doors, plan = self._doors, prepared.plan
-        journal = Journal(doors.store, prepared.lease)
+        doors, plan, journal = self._doors, prepared.plan, scope.journal
         recorder = Recorder(
-            plan, journal, progress, doors.clock, state, prepared.stored, prepared.cleanups_made
+            plan, journal, scope.progress, doors.clock, state, prepared.stored, prepared.cleanups_made
         )
-        hooks = make_hooks(session, state)
-        driver = PlanDriver(prepared.progress, hooks, recorder, doors.clock, session.redact)
+        driver = PlanDriver(prepared.progress, hooks, recorder, doors.clock, scope.session.redact)
         journal.on_error = driver.fail
-        progress.run_started(len(plan.elements), plan.name)
+        scope.progress.run_started(len(plan.elements), plan.name)
         async with LeaseKeeper(doors.store, prepared.lease, doors.clock, driver.stop, driver.fail):
             course.steer(driver)
             finish = await driver.drive()

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Protocol
 
-from msgspec import Struct, structs
-
-from runwright.core.errors import Failure, RunwrightError, TaskFailed
+from runwright.core.errors import Failure, RunwrightError
 from runwright.core.plan import (
     Abandon,
     Again,
@@ -25,12 +23,18 @@ from runwright.core.plan import (
     timeout_reason,
 )
 from runwright.core.planlog import row_id
+from runwright.engines.failures import (
+    BROKEN_OFF,
+    cancelled_itself,
+    exited,
+    redacted,
+    to_failure,
+    told,
+)
+from runwright.engines.limits import Limit, limit_of, within
 from runwright.engines.plan_recorder import Recorder, Silence
 from runwright.engines.session import AttemptLog
 from runwright.ports.system import Clock
-
-BROKEN_OFF: Final = TaskFailed(Failure(code="E_CANCELLED", message="it was broken off"))
-"""What comes of work that was stopped."""
 
 
 class Hooks(Protocol):
@@ -47,13 +51,6 @@ class Hooks(Protocol):
             StoreError: If the output can't be kept.
         """
         ...
-
-
-class _Limit(Struct, frozen=True):
-    """Seconds that something may take, and the time of the event loop at which they are over."""
-
-    seconds: float
-    at: float
 
 
 class PlanDriver:
@@ -87,7 +84,7 @@ class PlanDriver:
         self._clock = clock
         self._redact = redact
         self._task: asyncio.Task[object] | None = None
-        self._limit: _Limit | None = None
+        self._limit: Limit | None = None
         self._errors: dict[int, Exception] = {}
         self._cleanup_errors: dict[int, Exception] = {}
         self._is_open = False
@@ -182,7 +179,7 @@ class PlanDriver:
             self.progress.hook_ended(None)
             return
         self._errors.pop(index, None)
-        self._errors[index] = _told(error)
+        self._errors[index] = told(error)
         self.progress.hook_ended(self._to_failure(error))
 
     def _close_log(self, index: int, step: StepDefinition, hook: Hook, attempt: int) -> None:
@@ -205,7 +202,7 @@ class PlanDriver:
     async def _clean_up(self, index: int) -> None:
         step = self._step(index)
         attempt = await self._recorder.begin_cleanup(index)
-        limit = _limit(self._plan.cleanup_timeout)
+        limit = limit_of(self._plan.cleanup_timeout)
         self._is_cleaning_up = True
         error = await self._attempt(self._hooks.call(step, Hook.CLEANUP, attempt), limit)
         self._is_cleaning_up = False
@@ -215,7 +212,7 @@ class PlanDriver:
         error = self._closed(step, Hook.CLEANUP, attempt) or error
         failure = None if error is None else self._to_failure(error)
         if error is not None:
-            self._cleanup_errors[index] = _told(error)
+            self._cleanup_errors[index] = told(error)
         self._recorder.end_cleanup(index, failure)
         self.progress.cleaned(index, failure)
 
@@ -225,18 +222,18 @@ class PlanDriver:
             return  # the plan is stopped, and the failure stands
         self.progress.retrying()
 
-    async def _attempt(self, work: Awaitable[None], limit: _Limit | None) -> Exception | None:
+    async def _attempt(self, work: Awaitable[None], limit: Limit | None) -> Exception | None:
         """Do some work that can be broken off; return its error."""
         self._is_open = True
         try:
             if limit is None:
                 await work
             else:
-                await _within(work, limit)
+                await within(work, limit)
         except asyncio.CancelledError:
             return self._was_cancelled()
         except (Exception, SystemExit) as error:
-            return error if isinstance(error, Exception) else _exited(error)
+            return error if isinstance(error, Exception) else exited(error)
         finally:
             self._is_open = False
             if self._has_cancelled:
@@ -251,7 +248,7 @@ class PlanDriver:
         if self._task.cancelling():
             self.progress.stop("its task was cancelled")
             return BROKEN_OFF
-        return TaskFailed(Failure(code="E_EXECUTOR", message="it cancelled itself without being asked to"))
+        return cancelled_itself()
 
     def _break_off(self) -> None:
         """Cancel the work that is being done; one that stops its own plan comes to its end by itself."""
@@ -266,48 +263,10 @@ class PlanDriver:
         assert isinstance(step, StepDefinition)
         return step
 
-    def _limit_of(self, index: int) -> _Limit | None:
+    def _limit_of(self, index: int) -> Limit | None:
         element = self._plan.elements[index]
         seconds = element.timeout if isinstance(element, StepDefinition) else 0.0
-        return _limit(seconds) if seconds else None
+        return limit_of(seconds) if seconds else None
 
     def _to_failure(self, error: Exception) -> Failure:
-        failure = to_failure(error)
-        return structs.replace(
-            failure, message=self._redact(failure.message), stderr_tail=self._redact(failure.stderr_tail)
-        )
-
-
-def _limit(seconds: float) -> _Limit:
-    return _Limit(seconds, asyncio.get_running_loop().time() + seconds)
-
-
-async def _within(work: Awaitable[None], limit: _Limit) -> None:
-    timer: asyncio.Timeout | None = None
-    try:
-        async with asyncio.timeout_at(limit.at) as timer:
-            await work
-    except TimeoutError:
-        if timer is None or not timer.expired():
-            raise
-        message = f"took longer than its limit of {limit.seconds:g} s"
-        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
-
-
-def to_failure(error: Exception) -> Failure:
-    """Return an error as data."""
-    if isinstance(error, TaskFailed):
-        return error.failure
-    if isinstance(error, RunwrightError):
-        return Failure(code=error.code, message=str(error))
-    return Failure(code="E_EXCEPTION", message=f"{type(error).__name__}: {error}".rstrip(": "))
-
-
-def _told(error: Exception) -> Exception:
-    """Return the error that the author of a hook knows: what it raised, not what we made of it."""
-    cause = error.__cause__
-    return cause if isinstance(error, TaskFailed) and isinstance(cause, Exception) else error
-
-
-def _exited(error: BaseException) -> Exception:
-    return TaskFailed(Failure(code="E_EXCEPTION", message=f"it left by {type(error).__name__}: {error}"))
+        return redacted(to_failure(error), self._redact)

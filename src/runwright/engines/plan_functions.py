@@ -2,19 +2,15 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from traceback import format_exception
 from typing import Any
 
-from runwright.core.errors import Failure, TaskFailed
+from runwright.core.errors import TaskFailed
 from runwright.core.plan import Hook, StepDefinition
 from runwright.core.planlog import row_id
 from runwright.core.planstate import State
-from runwright.core.task import TaskId
+from runwright.engines.functions import log_traceback, raised
 from runwright.engines.session import AttemptLog, RunSession
 from runwright.ports.system import Threads
-
-TRACEBACK_BYTES = 4096
-"""Most of a traceback that a failure keeps; all of it is in the log."""
 
 HookFunction = Callable[[State], Any]
 
@@ -72,12 +68,8 @@ class FunctionHooks:
             await value
 
     def _failed(self, step: StepDefinition, hook: Hook, attempt: int, error: BaseException) -> TaskFailed:
-        message = f"{hook.value} raised {type(error).__name__}: {error}".rstrip(": ")
-        if self._session is None:
-            return TaskFailed(Failure(code="E_EXCEPTION", message=message))
-        text = "".join(format_exception(error))
-        row = row_id(step, hook)
-        self._session.begin(row, attempt, self._max_log_bytes)
-        self._session.log(TaskId(row)).write("stderr", text.encode("utf-8", "replace"))
-        tail = text.encode("utf-8", "replace")[-TRACEBACK_BYTES:].decode("utf-8", "ignore")
-        return TaskFailed(Failure(code="E_EXCEPTION", message=message, stderr_tail=tail))
+        tail = ""
+        if self._session is not None:
+            row = row_id(step, hook)
+            tail = log_traceback(self._session, row, attempt, self._max_log_bytes, error)
+        return raised(hook.value, "E_EXCEPTION", error, tail)

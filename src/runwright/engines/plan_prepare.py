@@ -8,7 +8,7 @@ from msgspec import Struct, convert, structs
 from runwright.core.definition import pin, unpin_as
 from runwright.core.errors import Problem, UsageError
 from runwright.core.events import AnyEvent, RunResumed, RunStarted, StateSaved, TaskEnded
-from runwright.core.options import RunOptions, Strategy
+from runwright.core.options import RunOptions
 from runwright.core.plan import Finish, PlanDefinition, PlanProgress
 from runwright.core.planlog import CLEANUP_SUFFIX, PlanLog, PlanResume, Standing, merged, plan_resume
 from runwright.core.planstate import State, Stored, from_json
@@ -18,7 +18,7 @@ from runwright.core.run import Lease, Run, TaskRow
 from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskState
 from runwright.engines.leasekeeper import LEASE_SECONDS
 from runwright.engines.parent import Parent
-from runwright.engines.prepare import Doors, redactor_of, stored_options
+from runwright.engines.prepare import Doors, new_run, redactor_of, stored_options
 from runwright.engines.takeup import require_resumable
 
 KIND = "plan"
@@ -73,20 +73,8 @@ async def create(
     redactor = redactor_of(doors, plan.secrets, options, definition, path, parent)
     state.update({**plan.state, **options.variables})
     stored = Stored()
-    now = doors.clock.now()
-    run = Run(
-        id=doors.new_id(),
-        name=plan.name,
-        kind=KIND,
-        definition=definition.digest,
-        path=path,
-        tags=tuple(dict.fromkeys((*plan.tags, *options.tags))),
-        strategy=Strategy.SEQUENTIAL.value,
-        options=stored_options(options),
-        parent_id=parent.run_id,
-        parent_task=parent.task_id,
-        created_at=now,
-    )
+    run = new_run(doors, KIND, plan, definition, options, path, parent)
+    now = run.created_at
     events: list[AnyEvent] = [_started(now, run, len(plan.elements)), *_saved(now, stored, state)]
     lease = await doors.store.create_run(run, definition, _rows(plan), events, doors.owner, LEASE_SECONDS)
     return Prepared(
@@ -144,7 +132,7 @@ async def resume(
         options=stored_options(options),
         resume_count=found.run.resume_count + 1,
     )
-    resumed = _resumed(now, found, run)
+    resumed = _resumed(now, found, run, rows)
     events: list[AnyEvent] = [resumed, *_closing(now, found, rows), *_saved(now, stored, state)]
     await doors.store.resume_run(lease, run, definition, _new_rows(found, rows), events)
     return Prepared(
@@ -172,8 +160,10 @@ def _started(at: datetime, run: Run, total: int) -> RunStarted:
     )
 
 
-def _resumed(at: datetime, found: Resumption, run: Run) -> RunResumed:
+def _resumed(at: datetime, found: Resumption, run: Run, rows: Mapping[str, TaskRow]) -> RunResumed:
     elements, decided = found.definition.elements, found.decided
+    before = {row.id for row in rows.values() if row.role is TaskRole.TASK}
+    names = [element.name for element in elements]
     return RunResumed(
         at=at,
         from_state=found.run.state,
@@ -184,6 +174,8 @@ def _resumed(at: datetime, found: Resumption, run: Run) -> RunResumed:
         total=len(elements),
         reused=len(decided.stands),
         redo={elements[index].name: decided.reasons[index] for index in decided.todo},
+        added=tuple(name for name in names if name not in before),
+        removed=tuple(sorted(before.difference(names))),
         keeps=True,
     )
 
@@ -204,8 +196,9 @@ def _saved(at: datetime, stored: Stored, state: State) -> Iterator[StateSaved]:
 def _closing(at: datetime, found: Resumption, rows: Mapping[str, TaskRow]) -> Iterator[TaskEnded]:
     """Yield the ends of elements that a dead engine left open and that don't run again."""
     again = {found.definition.elements[index].name for index in found.decided.todo}
+    left = {element.name for element in found.definition.elements} - again
     for row in rows.values():
-        if row.role is not TaskRole.TASK or row.id in again:
+        if row.role is not TaskRole.TASK or row.id not in left:
             continue
         if row.state is TaskState.RUNNING:
             is_open = found.log.standing.get(row.id) is Standing.IN_DOUBT  # else it died between two attempts

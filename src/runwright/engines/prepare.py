@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 from msgspec import Struct, convert, structs, to_builtins
 
@@ -121,20 +122,8 @@ async def create(
     strategy, workers = manner.settle()
     definition = pin(workflow, source)
     redactor = redactor_of(doors, workflow.secrets, options, definition, path, parent)
-    now = doors.clock.now()
-    run = Run(
-        id=doors.new_id(),
-        name=workflow.name,
-        definition=definition.digest,
-        path=path,
-        tags=tuple(dict.fromkeys((*workflow.tags, *options.tags))),
-        strategy=strategy.value,
-        workers=workers,
-        options=stored_options(options),
-        parent_id=parent.run_id,
-        parent_task=parent.task_id,
-        created_at=now,
-    )
+    run = new_run(doors, "workflow", workflow, definition, options, path, parent, strategy, workers)
+    now = run.created_at
     started = RunStarted(
         at=now,
         workflow=workflow.name,
@@ -159,6 +148,60 @@ async def create(
         made={},
         rows={},
         redactor=redactor,
+    )
+
+
+class Named(Protocol):
+    """A definition of any kind, as far as its run shows it."""
+
+    @property
+    def name(self) -> str:
+        """What the run is called."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags of each run."""
+        ...
+
+
+def new_run(
+    doors: Doors,
+    kind: str,
+    named: Named,
+    definition: Definition,
+    options: RunOptions,
+    path: str,
+    parent: Parent,
+    strategy: Strategy = Strategy.SEQUENTIAL,
+    workers: int = 1,
+) -> Run:
+    """Return the record of a new run.
+
+    Args:
+        doors: Everything outside.
+        kind: Which engine drives it.
+        named: What it is made of.
+        definition: The same, pinned.
+        options: Choices for it, complete.
+        path: Absolute path of the file that the definition was read from, or empty.
+        parent: The outer run, if this one is the work of a task of it.
+        strategy: In which order its tasks start.
+        workers: Most tasks at a time.
+    """
+    return Run(
+        id=doors.new_id(),
+        name=named.name,
+        kind=kind,
+        definition=definition.digest,
+        path=path,
+        tags=tuple(dict.fromkeys((*named.tags, *options.tags))),
+        strategy=strategy.value,
+        workers=workers,
+        options=stored_options(options),
+        parent_id=parent.run_id,
+        parent_task=parent.task_id,
+        created_at=doors.clock.now(),
     )
 
 

@@ -50,8 +50,14 @@ class Progress:
         )
 
     def run_done(self, state: RunState, reason: str) -> None:
-        """Tell that the run has ended and its end is durable."""
+        """Tell that the run has ended and its end is durable.
+
+        Raises:
+            Exception: What the listener raised first.
+        """
         self._tell(ProgressKind.RUN_DONE, self._clock.now(), run_state=state, error=reason)
+        if self.error is not None:
+            raise self.error
 
     def started(
         self, at: datetime, task_id: str, name: str, attempt: int, role: TaskRole = TaskRole.TASK

@@ -1,7 +1,6 @@
 """Pursues goals and resumes them: each recorded reconciliation is a run like any other."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from runwright.core.goal import GoalDefinition, GoalOptions, GoalOutcome
 from runwright.core.options import RunOptions
@@ -11,11 +10,11 @@ from runwright.engines.course import Course, Courses
 from runwright.engines.goal_driver import GoalDriver, Performer
 from runwright.engines.goal_prepare import Prepared
 from runwright.engines.goal_recorder import GoalRecorder, NoRecord, Report
-from runwright.engines.journal import Journal
 from runwright.engines.leasekeeper import LeaseKeeper
 from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.prepare import Doors
-from runwright.engines.progress import Listener, Progress
+from runwright.engines.progress import Listener
+from runwright.engines.scope import Scope, opened
 from runwright.engines.session import RunSession
 from runwright.engines.takeup import take_up
 from runwright.ports.system import Clock
@@ -117,53 +116,27 @@ class GoalEngine:
     async def _driven(
         self, prepared: Prepared, course: Course, make_performer: MakePerformer, parent: Parent
     ) -> GoalOutcome:
-        doors = self._doors
-        listener = parent.tell or prepared.options.progress or self._listener
-        progress = Progress(prepared.run_id, doors.clock, listener, parent.within)
-        session = RunSession(
-            prepared.run_id,
-            Path(prepared.options.directory),
-            doors.logs,
-            doors.workspaces,
-            prepared.redactor,
-            capture=prepared.options.print_output or parent.captures,
-            tell=progress.pass_on,
-        )
-        try:
-            await doors.executor.open_session(session)
-            try:
-                outcome = await self._pursue(prepared, course, session, progress, make_performer)
-            finally:
-                await doors.executor.close_session(session.id)
-        finally:
-            doors.workspaces.discard(prepared.run_id)
-            await doors.store.release_lease(prepared.lease)
-        progress.run_done(outcome.state, outcome.reason)
-        if progress.error is not None:
-            raise progress.error
+        async with opened(self._doors, prepared, parent, self._listener) as scope:
+            performer = make_performer(scope.session, prepared.goal, prepared.options)
+            outcome = await self._pursue(prepared, course, scope, performer)
+        scope.progress.run_done(outcome.state, outcome.reason)
         return outcome
 
     async def _pursue(
-        self,
-        prepared: Prepared,
-        course: Course,
-        session: RunSession,
-        progress: Progress,
-        make_performer: MakePerformer,
+        self, prepared: Prepared, course: Course, scope: Scope, performer: Performer
     ) -> GoalOutcome:
-        doors, goal = self._doors, prepared.goal
-        journal = Journal(doors.store, prepared.lease)
+        doors, goal, journal = self._doors, prepared.goal, scope.journal
         driver = GoalDriver(
             goal.options,
-            make_performer(session, goal, prepared.options),
-            GoalRecorder(journal, progress, doors.clock),
+            performer,
+            GoalRecorder(journal, scope.progress, doors.clock),
             doors.clock,
-            session.redact,
+            scope.session.redact,
             self._report,
             prepared.before,
         )
         journal.on_error = driver.fail
-        progress.run_started(0, goal.name)
+        scope.progress.run_started(0, goal.name)
         async with LeaseKeeper(doors.store, prepared.lease, doors.clock, driver.stop, driver.fail):
             course.steer(driver)
             ending = await driver.drive()

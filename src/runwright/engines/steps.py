@@ -1,6 +1,6 @@
 """Steps made in code, and the definition of a plan that is made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
@@ -101,15 +101,15 @@ class Elements:
 
 
 def missing_functions(
-    elements: Sequence[Element], functions: Mapping[tuple[str, Hook], HookFunction]
+    elements: Sequence[Element], hooks: Container[Hook], functions: Container[tuple[str, Hook]]
 ) -> list[str]:
-    """Return the hooks that elements have and nobody performs, as ``step.hook``."""
+    """Return those of some hooks that elements have and nobody performs, as ``step.hook``."""
     return [
         f"{element.name}.{hook.value}"
         for element in elements
         if isinstance(element, StepDefinition)
         for hook in element.hooks
-        if (element.name, hook) not in functions
+        if hook in hooks and (element.name, hook) not in functions
     ]
 
 

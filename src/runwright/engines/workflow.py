@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 from runwright.core.errors import Failure
@@ -21,8 +20,8 @@ from runwright.engines.journal import Journal
 from runwright.engines.leasekeeper import LeaseKeeper
 from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.prepare import Doors, Manner, Prepared
-from runwright.engines.progress import Listener, Progress
-from runwright.engines.session import RunSession
+from runwright.engines.progress import Listener
+from runwright.engines.scope import Scope, opened
 from runwright.engines.takeup import require_resumable, take_up
 
 REASON_LENGTH = 500
@@ -133,45 +132,15 @@ class WorkflowEngine:
         return await self._courses.to_the_end(lambda course: self._driven(preparing, course, parent))
 
     async def _driven(self, preparing: Coroutine[Any, Any, Prepared], course: Course, parent: Parent) -> Run:
-        doors = self._doors
         prepared = await preparing
-        listener = parent.tell or prepared.options.progress or self._listener
-        progress = Progress(prepared.run_id, doors.clock, listener, parent.within)
-        try:
-            state, reason = await self._in_session(prepared, course, progress)
-        finally:
-            doors.workspaces.discard(prepared.run_id)
-            await doors.store.release_lease(prepared.lease)
-        run = await doors.store.find_run(prepared.run_id)
-        progress.run_done(state, reason)
-        if progress.error is not None:
-            raise progress.error
+        async with opened(self._doors, prepared, parent, self._listener) as scope:
+            state, reason = await self._perform(prepared, course, scope)
+        run = await self._doors.store.find_run(prepared.run_id)
+        scope.progress.run_done(state, reason)
         return run
 
-    async def _in_session(
-        self, prepared: Prepared, course: Course, progress: Progress
-    ) -> tuple[RunState, str]:
-        doors = self._doors
-        session = RunSession(
-            prepared.run_id,
-            Path(prepared.options.directory),
-            doors.logs,
-            doors.workspaces,
-            prepared.redactor,
-            capture=prepared.options.print_output,
-            tell=progress.pass_on,
-        )
-        await doors.executor.open_session(session)
-        try:
-            return await self._perform(prepared, session, course, progress)
-        finally:
-            await doors.executor.close_session(session.id)
-
-    async def _perform(
-        self, prepared: Prepared, session: RunSession, course: Course, progress: Progress
-    ) -> tuple[RunState, str]:
-        doors = self._doors
-        journal = Journal(doors.store, prepared.lease)
+    async def _perform(self, prepared: Prepared, course: Course, scope: Scope) -> tuple[RunState, str]:
+        doors, session, progress, journal = self._doors, scope.session, scope.progress, scope.journal
         attempts = Attempts(
             prepared.graph.workflow,
             prepared.graph,
