@@ -7,7 +7,15 @@ import pytest
 from engine_bench import OTHER
 from goal_rig import Deed, Rig, Rounds, maker
 
-from runwright.core.errors import FatalError, LeaseLost, RunIsActive, StoreError, UsageError
+from runwright.core.errors import (
+    Failure,
+    FatalError,
+    LeaseLost,
+    RunIsActive,
+    StoreError,
+    TaskFailed,
+    UsageError,
+)
 from runwright.core.events import ProgressKind, RoundPlanned, RunResumed, TaskEnded, TaskStarted
 from runwright.core.goal import GoalDefinition, GoalOptions, GoalOutcome
 from runwright.core.options import RunOptions
@@ -260,6 +268,15 @@ def test_a_fatal_error_ends_the_loop_at_once_whatever_is_tolerated(rig: Rig, whe
     if rig.recorded and where not in ("group", "plan"):
         assert rig.seen is not None
         assert rig.seen.failure("1.a.child" if where == "child" else "1.a").code == "E_FATAL"
+
+
+def test_a_failure_that_is_raised_as_one_is_recorded_as_it_is(rig: Rig) -> None:
+    failure = Failure(code="E_BUSY", message="the printer is busy", exit_code=7)
+    outcome = rig.pursue(Rounds([Deed([], "a", fails={"pre": TaskFailed(failure)})], []))
+    assert names_of_errors(outcome) == [("a", "the printer is busy")]
+    if rig.recorded:
+        assert rig.seen is not None
+        assert rig.seen.failure("1.a") == failure
 
 
 def test_an_exit_is_an_error_like_any_other(rig: Rig) -> None:

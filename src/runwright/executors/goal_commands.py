@@ -5,7 +5,6 @@ were printed: nothing is filled in. An action's ``perform`` may ask for child ac
 ``$RUNWRIGHT_ACTIONS`` names. Exit status 100 of any command is a `FatalError`.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from runwright.core.task import Task, TaskId
 from runwright.core.variables import fill
 from runwright.engines.goal_driver import Named
 from runwright.engines.goal_recorder import ATTEMPT
+from runwright.engines.limits import Limit, limit_of, within
 from runwright.engines.session import AttemptLog, RunSession
 from runwright.executors.output_file import discard, take_text
 from runwright.ports.executor import Executor, LogWriter, Session, Stream
@@ -55,7 +55,7 @@ class CommandPerformer:
         self._session = session
         self._clean_env = options.clean_env
         self._variables = RunVariables(goal.variables, options.variables)
-        self._ends: dict[str, float] = {}
+        self._limits: dict[str, Limit] = {}
 
     async def plan(self, place: Place) -> Sequence[Named]:
         """Return the actions that the goal's commands print, in order.
@@ -101,7 +101,7 @@ class CommandPerformer:
         Raises:
             StoreError: If the output can't be kept.
         """
-        self._ends.pop(place.id, None)
+        self._limits.pop(place.id, None)
         return self._session.end(place.id)
 
     async def _run_all(
@@ -154,16 +154,10 @@ class CommandPerformer:
         seconds = place.action.timeout
         if not seconds:
             return await work
-        end = self._ends.setdefault(place.id, asyncio.get_running_loop().time() + seconds)
-        timer: asyncio.Timeout | None = None
-        try:
-            async with asyncio.timeout_at(end) as timer:
-                return await work
-        except TimeoutError:
-            if timer is None or not timer.expired():
-                raise
-            message = f"took longer than its limit of {seconds:g} s"
-            raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
+        limit = self._limits.get(place.id)
+        if limit is None:
+            limit = self._limits[place.id] = limit_of(seconds)
+        return await within(work, limit)
 
 
 class _Printed:

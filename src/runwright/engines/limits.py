@@ -1,0 +1,40 @@
+"""Time limits of work that may be made of several parts."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from msgspec import Struct
+
+from runwright.core.errors import Failure, TaskFailed
+
+T = TypeVar("T")
+
+
+class Limit(Struct, frozen=True):
+    """Seconds that something may take, and the time of the event loop at which they are over."""
+
+    seconds: float
+    at: float
+
+
+def limit_of(seconds: float) -> Limit:
+    """Return the limit of something that begins now."""
+    return Limit(seconds, asyncio.get_running_loop().time() + seconds)
+
+
+async def within(work: Awaitable[T], limit: Limit) -> T:
+    """Do a part of some work within its limit.
+
+    Raises:
+        TaskFailed: With code ``E_TIMEOUT``.
+    """
+    timer: asyncio.Timeout | None = None
+    try:
+        async with asyncio.timeout_at(limit.at) as timer:
+            return await work
+    except TimeoutError:
+        if timer is None or not timer.expired():
+            raise
+        message = f"took longer than its limit of {limit.seconds:g} s"
+        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
