@@ -27,6 +27,11 @@ class Shown(Struct, frozen=True):
     reused: Collection[str] = ()
 
 
+def as_it_is(status: int) -> int:
+    """Return the exit status that follows from the run's state."""
+    return status
+
+
 class Setup(Struct, frozen=True, kw_only=True):
     """How to drive.
 
@@ -35,12 +40,14 @@ class Setup(Struct, frozen=True, kw_only=True):
         prepare: Called with the engine before anything runs; returns what a terminal is to show.
         strategy: Of a workflow; None means the one the run had (resume).
         workers: Most tasks at a time in it; None means as many as the run had.
+        judge: Makes the exit status of what follows from the run's state; called once the run has ended.
     """
 
     title: str
     prepare: Callable[[Engine], Awaitable[Shown]]
     strategy: Strategy | None = None
     workers: int | None = None
+    judge: Callable[[int], int] = as_it_is
 
 
 class Relay:
@@ -78,6 +85,7 @@ async def drive(args: Arguments, setup: Setup, work: Callable[[Engine], Awaitabl
             relay.view = view
             begun = time.monotonic()
             run, status = await watched(args, engine, view, work, held)
+            status = setup.judge(status)
             spent = time.monotonic() - begun
         await finish(args, store, Ended(run, status, spent))
     finally:

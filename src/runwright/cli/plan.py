@@ -62,8 +62,10 @@ async def _run(args: Arguments, loaded: "Loaded[PlanDefinition]") -> int:
         left.extend(await not_cleaned(engine.store, run))
         return run
 
-    status = await drive(args, Setup(title=loaded.definition.name, prepare=prepare), work)
-    return status or int(bool(left))
+    def judge(status: int) -> int:
+        return status or int(bool(left))
+
+    return await drive(args, Setup(title=loaded.definition.name, prepare=prepare, judge=judge), work)
 
 
 def show(args: Arguments, plan: PlanDefinition) -> int:

@@ -124,12 +124,14 @@ async def _resume(args: Arguments) -> int:
             left.extend(await not_cleaned(engine.store, ended))
         return ended
 
+    def judge(status: int) -> int:
+        if run.kind == "plan" and not args.go_on and status == EXIT_FAILED:
+            return int(bool(left))  # it was to clean up, and has
+        return status or int(bool(left))
+
     strategy, workers = chosen_schedule(args)
-    setup = Setup(title=run.name, strategy=strategy, workers=workers, prepare=prepare)
-    status = await drive(args, setup, work)
-    if run.kind == "plan" and not args.go_on and status == EXIT_FAILED:
-        return int(bool(left))  # it was to clean up, and has
-    return status or int(bool(left))
+    setup = Setup(title=run.name, strategy=strategy, workers=workers, prepare=prepare, judge=judge)
+    return await drive(args, setup, work)
 
 
 class Intent(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from runwright.cli.arguments import Arguments
 from runwright.cli.common import Ended, short_id
-from runwright.cli.records import Record, counts_text, plural, run_record, state_counts, task_record
+from runwright.cli.records import Record, counted, run_record, task_record
 from runwright.cli.render.names import said
 from runwright.cli.render.progress import visible
 from runwright.cli.render.terminal import STATE_STYLES, Out
@@ -20,7 +20,7 @@ TAIL_LINES = 8
 async def conclude(args: Arguments, store: RunStore, ended: Ended) -> None:
     """Print the summary of a run that has ended, in the form that was asked for."""
     run = ended.run
-    if args.events or (args.quiet and run.state is RunState.SUCCEEDED and not args.json):
+    if args.events or (args.quiet and not ended.status and not args.json):
         return
     failed = await failures(store, run)
     if args.json:
@@ -54,7 +54,7 @@ def summary_lines(ended: Ended, failed: Sequence[TaskRow], short: str, out: Out)
     mark = out.paint(out.mark("end"), STATE_STYLES[run.state.value])
     state = out.state(run.state.value)
     yield f"{mark} {out.clean(run.name)} {state} in {duration(ended.spent)}  run {run.id}"
-    yield f"  {plural(run.counts.total, 'task')}: {counts_text(state_counts(run))}"
+    yield f"  {counted(run)}"
     told = run.state is RunState.FAILED and any(not row.ignored for row in failed)
     if run.reason and run.state is not RunState.SUCCEEDED and not told:
         yield f"  {out.clean(run.reason)}"
