@@ -10,7 +10,7 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.threads import OneThread
 from runwright.core.errors import PlanCancelled, PlanFailed, PlanTimeout, UsageError
 from runwright.core.options import RunOptions
-from runwright.core.plan import CLEANUP_SECONDS, PlanDefinition, PlanOutcome
+from runwright.core.plan import CLEANUP_SECONDS, Hook, PlanDefinition, PlanOutcome
 from runwright.core.planstate import State
 from runwright.core.run import TIMEOUT_REASON
 from runwright.core.states import RunState
@@ -206,8 +206,12 @@ class Plan:
 
     async def _check_functions(self, engine: PlanEngine, run_id: str, go_on: bool) -> None:
         found = await engine.plan_resume(run_id, self.definition, RunOptions(), go_on=go_on)
-        elements = [found.definition.elements[i] for i in (*found.decided.undo, *found.decided.todo)]
-        if missing := missing_functions(elements, self._elements.functions):
+        decided, elements = found.decided, found.definition.elements
+        functions = self._elements.functions
+        cleaned = [elements[i] for i in (*decided.undo, *decided.stands) if i not in decided.todo]
+        missing = missing_functions(cleaned, (Hook.CLEANUP,), functions)
+        missing += missing_functions([elements[i] for i in decided.todo], tuple(Hook), functions)
+        if missing:
             raise UsageError(f"this plan has no {', '.join(missing)}, which run {found.run.id} needs")
 
 
