@@ -125,8 +125,10 @@ class Progress:
 
 def label(task_id: str, task_name: str, role: TaskRole = TaskRole.TASK) -> str:
     """Return what people are shown: the id, which commands take, in words, and the name if it says more."""
-    extra = "" if not task_name or task_name in {task_id, key_of(task_id, role)} else f"  {task_name}"
-    return clean(said(task_id, role) + extra)
+    if task_name == f"round {task_id}":  # of a goal
+        return task_name
+    says_no_more = task_name in {"", task_id, key_of(task_id, role)} or task_id.endswith(f".{task_name}")
+    return clean(said(task_id, role) + ("" if says_no_more else f"  {task_name}"))
 
 
 def path_of(event: ProgressEvent, name: str, out: Out) -> str:
