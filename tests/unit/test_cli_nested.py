@@ -130,7 +130,13 @@ class TestStatus:
         assert [row["id"] for row in found["children"][1]["tasks"]][:2] == ["1", "1.mv a b"]
 
     def test_a_kind_that_is_not_a_workflow_is_named(self, cli: Cli) -> None:
-        assert cli.lines("status", SERVERS)[0].startswith("✗ servers plan failed  13.0 s")
+        lines = cli.lines("status", SERVERS)
+        assert lines[0].startswith("✗ servers plan failed  13.0 s")
+        assert lines[-1] == "→ runwright resume 019a0003 --continue"
+        assert cli.lines("status", SERVERS_1)[-2:] == [
+            "→ runwright resume 019a0002",
+            "→ runwright resume 019a0002 --continue",
+        ]
 
     def test_a_change_inside_is_a_change(self, cli: Cli) -> None:
         async def work() -> tuple[Any, Any, Any]:
@@ -375,7 +381,7 @@ class TestExplainMore:
         assert cli.lines("explain", "gone", "other") == [
             "other pending",
             "  it has not started",
-            "→ runwright resume gone",
+            "→ runwright resume gone --continue",
         ]
 
     @pytest.mark.parametrize(("kind", "task"), [("plan", "network"), ("goal", "1.a"), ("workflow", "a")])

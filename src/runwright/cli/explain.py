@@ -22,6 +22,7 @@ from runwright.cli.explain_parts import (
     inside,
     names_of,
     plan_facts,
+    resume_commands,
     step_facts,
 )
 from runwright.cli.goal_view import row_name
@@ -146,7 +147,7 @@ def _next(found: Everything, failed: Sequence[TaskRow], short: str) -> Iterator[
         worst = innermost(found, first)
         yield f"runwright logs {short} {quoted(worst[0] if worst else first.id)}"
     if found.run.state in RESUMABLE_RUN_STATES:
-        yield f"runwright resume {short}"
+        yield from resume_commands(found, short)
     if found.run.state is RunState.RUNNING:
         yield f"runwright status {short} --follow"
 
@@ -215,7 +216,7 @@ def _commands(chain: Sequence[Everything], row: TaskRow, short: str) -> Iterator
     if chain[0].run.state not in RESUMABLE_RUN_STATES:
         return
     if row.state is not TaskState.SUCCEEDED or len(chain) > 1 or found.run.kind != "workflow":
-        yield f"runwright resume {short}"
+        yield from resume_commands(chain[0], short)
     elif row.role is TaskRole.TASK:
         yield f"runwright resume {short} --from {quoted(row.id)}"
 

@@ -94,6 +94,19 @@ def _resume(plan: PlanDefinition, log: PlanLog) -> Iterator[str]:
     yield f"with --continue it runs {names_of(todo)}" if todo else "with --continue it has nothing to run"
 
 
+def resume_commands(found: Everything, short: str) -> Iterator[str]:
+    """Yield the commands that continue a run; a plan may have something to clean up, or something to go on with."""
+    plan = plan_of(found.definition) if found.run.kind == "plan" else None
+    if plan is None:
+        yield f"runwright resume {short}"
+        return
+    log = _log(found)
+    if plan_resume(plan, log, go_on=False).undo:
+        yield f"runwright resume {short}"
+    if not plan_resume(plan, log, go_on=True).is_idle:
+        yield f"runwright resume {short} --continue"
+
+
 def step_facts(found: Everything, row: TaskRow) -> Iterator[str]:
     """Yield whether the cleanup of a step ran and why or why not, and what a resume would do with it."""
     plan = plan_of(found.definition)

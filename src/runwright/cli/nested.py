@@ -14,7 +14,7 @@ from runwright.core.run import Run, TaskRow
 from runwright.core.suggest import did_you_mean
 from runwright.ports.stores import RunFilter, RunStore
 
-DEEPEST = 24
+DEEPEST = 50
 """Most runs one inside the other that are read; those that lie deeper are counted."""
 STEP = "/"
 

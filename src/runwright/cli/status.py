@@ -19,7 +19,7 @@ from runwright.cli.render.names import said
 from runwright.cli.render.terminal import Out
 from runwright.cli.render.times import duration, elapsed, instant
 from runwright.core.run import Run, TaskRow
-from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskState
+from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskRole, TaskState
 
 LIVE_STATES = frozenset({RunState.PENDING, RunState.RUNNING})
 SHORTEST_INTERVAL = 0.1
@@ -103,7 +103,21 @@ def status_lines(found: Standing, short: str, at: datetime, out: Out) -> Iterato
     yield f"  {counted(run)}"
     yield from _inside(found, at, out, "  ")
     if run.state in RESUMABLE_RUN_STATES:
-        yield f"{out.paint(out.mark('arrow'), 'dim')} runwright resume {short}"
+        arrow = out.paint(out.mark("arrow"), "dim")
+        yield from (f"{arrow} runwright resume {short}{option}" for option in _ways_on(found))
+
+
+def _ways_on(found: Standing) -> Iterator[str]:
+    """Yield the options with which a run can be resumed; a plan has to be cleaned up, or can go on."""
+    if found.run.kind != "plan":
+        yield ""
+        return
+    uncleaned = any(
+        row.role is TaskRole.CLEANUP and row.state is not TaskState.SUCCEEDED for row in found.tasks
+    )
+    if uncleaned or found.run.state is RunState.INTERRUPTED:
+        yield ""
+    yield " --continue"
 
 
 def _inside(found: Standing, at: datetime, out: Out, lead: str) -> Iterator[str]:
