@@ -79,6 +79,20 @@ class Story:
         return [call.removesuffix(f".{hook}") for call in self.calls if call.endswith(f".{hook}")]
 
 
+def tidy(story: Story, call: str, takes: float) -> Any:
+    """Return a hook that tidies up, which takes a second, when it is cancelled."""
+
+    async def function(_state: State) -> None:
+        story.calls.append(call)
+        try:
+            await asyncio.sleep(takes)
+        finally:
+            await asyncio.sleep(1)
+            story.cut.append(call)
+
+    return function
+
+
 def executed(plan: Plan, clock: FakeClock | None = None) -> PlanOutcome:
     """Execute a plan whose hooks are coroutine functions, on a clock that jumps."""
     return (clock or FakeClock()).run(plan.execute())

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from plan_bench import ALL, ALWAYS, Boom, Story, executed, work
+from plan_bench import ALL, ALWAYS, Boom, Story, executed, tidy, work
 
 from runwright import (
     Plan,
@@ -18,6 +18,8 @@ from runwright import (
     Step,
     UsageError,
 )
+from runwright.adapters.clock import SystemClock
+from runwright.engines.course import Course, Courses
 from runwright.testing import FakeClock
 
 # -- retries ---------------------------------------------------------------------------------------------------
@@ -472,3 +474,88 @@ def test_wrong_pauses_are_refused(seconds: object) -> None:
 def test_a_plan_without_a_store_can_not_be_resumed() -> None:
     with pytest.raises(UsageError, match="give it one"):
         asyncio.run(Plan().add_step(Duck()).resume())
+
+
+# -- what a cancelled hook may still do ------------------------------------------------------------------------
+
+
+def test_a_cancelled_hook_may_tidy_up_before_the_plan_goes_on_to_its_cleanups() -> None:
+    story, clock = Story(), FakeClock()
+    plan = Plan(limit_duration=3, cleanup_timeout=5).add_step(
+        Step("a", exec=story.hook("a.exec"), cleanup=tidy(story, "a.cleanup", 99))
+    )
+    plan.add_step(Step("b", exec=tidy(story, "b.exec", 99), cleanup=story.hook("b.cleanup")))
+    outcome = failed(plan, PlanTimeout, clock)
+    assert story.calls == ["a.exec", "b.exec", "a.cleanup"]
+    assert story.cut == ["b.exec", "a.cleanup"]
+    assert clock.monotonic() == 3 + 1 + 5 + 1
+    assert list(outcome.cleanup_errors) == ["a"]
+
+
+class SlowlyWaking(SystemClock):
+    """A clock whose sleepers need a second to wake."""
+
+    async def sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_wait_that_is_broken_off_is_waited_for(retries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runwright.wiring.plans.SystemClock", SlowlyWaking)
+    story, clock = Story(), FakeClock()
+    fails = {"exec": ALWAYS} if retries else {}
+    step = story.step("a", ["exec"], fails=fails, retries=retries, retry_delay=99.0)
+    outcome = failed(Plan(limit_duration=3).add_step(step).add_pause(99), PlanTimeout, clock)
+    assert clock.monotonic() == 4
+    assert list(outcome.errors) == ["a"] * retries
+
+
+def test_a_hook_that_cancels_its_own_task_stops_the_plan() -> None:
+    story = Story()
+
+    async def cancels(_state: State) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    outcome = failed(Plan().add_step(story.step("a")).add_step(Step("b", exec=cancels)), PlanCancelled)
+    assert outcome.reason == "its task was cancelled"
+    assert story.of("cleanup") == ["a"]
+
+
+# -- courses ---------------------------------------------------------------------------------------------------
+
+
+def test_a_course_that_is_stopped_before_it_has_a_driver_stops_it_at_once() -> None:
+    class Driver:
+        stopped: list[str] = []  # noqa: RUF012 - one is made
+
+        def stop(self, reason: str) -> None:
+            self.stopped.append(reason)
+
+    course, driver = Course(""), Driver()
+    course.stop("early")
+    course.steer(driver)
+    course.stop("again")
+    assert driver.stopped == ["early", "again"]
+
+
+def test_a_run_that_is_torn_down_with_its_loop_is_waited_for() -> None:
+    async def scenario() -> None:
+        async def drive(_course: Course) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_soon(task.cancel)
+            await asyncio.sleep(9)
+
+        running = asyncio.ensure_future(Courses(lambda: None).to_the_end(drive))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    FakeClock().run(scenario())

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from engine_bench import CANCELLED, FAILED, OTHER, SUCCEEDED, turns
-from plan_bench import ALWAYS, Boom, PlanBench, Story
+from msgspec import structs
+from plan_bench import ALWAYS, Boom, PlanBench, Story, tidy
 
 from runwright import Plan, PlanFailed, RunState, State, Step, UsageError
 from runwright.core.errors import DefinitionError, Failure, LeaseLost, RunIsActive, StoreError, TaskFailed
@@ -23,6 +24,7 @@ from runwright.core.plan import Hook
 from runwright.core.run import Lease
 from runwright.engines.plan_functions import FunctionHooks
 from runwright.engines.session import RunSession
+from runwright.engines.takeup import require_resumable
 from runwright.testing import FakeClock, MemoryStore
 
 INTERRUPTED = "E_INTERRUPTED"
@@ -607,3 +609,39 @@ def test_every_end_is_written_once() -> None:
     _, seen = bench.perform()
     ends = [event.task_id for event in seen.events if isinstance(event, TaskEnded)]
     assert sorted(ends) == sorted({*ends})
+
+
+def test_plain_functions_are_called_too() -> None:
+    def plain(state: State) -> int:
+        state["n"] = 1
+        return 1
+
+    outcome, seen = PlanBench(Step("a", exec=plain)).perform()
+    assert (outcome.state, seen.variables) == (RunState.SUCCEEDED, {"n": "1"})
+
+
+@pytest.mark.parametrize("held", ["a.exec", "a.cleanup"])
+def test_a_lost_lease_lets_a_hook_tidy_up_and_no_more(held: str) -> None:
+    story = Story()
+    bench = PlanBench(story.step("a"))
+    bench.functions_of["a", Hook(held[2:])] = tidy(story, held, 99.0)
+
+    async def scenario() -> None:
+        running = asyncio.ensure_future(bench.performed())
+        await asyncio.sleep(5)
+        run = await bench.store.find_run("latest")
+        await bench.store.release_lease(Lease(run_id=run.id, token=1, expires_at=bench.clock.now()))
+        with pytest.raises(LeaseLost):
+            await running
+
+    bench.run(scenario())
+    assert (story.calls[-1], story.cut) == (held, [held])
+
+
+def test_a_run_that_has_not_begun_can_not_be_resumed() -> None:
+    story = Story()
+    bench = PlanBench(story.step("a"))
+    bench.perform()
+    run = bench.run(bench.store.find_run("latest"))
+    with pytest.raises(UsageError, match="is pending and can't be resumed"):
+        require_resumable(structs.replace(run, state=RunState.PENDING))
