@@ -812,6 +812,27 @@ def test_a_lost_lease_ends_the_loop_and_nothing_more_is_written(recorded: Rig) -
     assert log == ["a pre", "a perform", "a broken off"]
 
 
+def test_a_hook_that_takes_no_notice_of_a_lost_lease_is_the_last_one(recorded: Rig) -> None:
+    log: list[str] = []
+    store = recorded.bench.store
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            log.append("took no notice")
+
+    async def during(_: Any) -> None:
+        await asyncio.sleep(2)
+        recorded.bench.alive["here"] = False
+        await store.take_lease((await store.find_run("latest")).id, OTHER, 60, recorded.bench.clock.now())
+
+    with pytest.raises(LeaseLost):
+        recorded.pursue(Rounds([Action("a", stubborn), Deed(log, "b")]), during)
+    assert log == ["took no notice"]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_store_that_fails_ends_the_loop(recorded: Rig, workers: int) -> None:
     log: list[str] = []
