@@ -40,6 +40,7 @@ class PlanLog:
         standing: By id of the step.
         succeeded: Elements whose last attempt succeeded and that no resume redoes, cleaned up since or not.
         attempts: Attempts made, by id of the step.
+        order: Ids of what has begun, the latest last; a mapping, because that is quick to reorder.
         values: The stored state, as JSON by name.
         lost: Why values could not be stored, by name.
     """
@@ -48,7 +49,7 @@ class PlanLog:
         self.standing: dict[str, Standing] = {}
         self.succeeded: set[str] = set()
         self.attempts: dict[str, int] = {}
-        self.order: list[str] = []
+        self.order: dict[str, None] = {}
         self._unclean: set[str] = set()
         self.values: dict[str, str] = {}
         self.lost: dict[str, str] = {}
@@ -91,9 +92,8 @@ class PlanLog:
         self.standing[event.task_id] = Standing.IN_DOUBT
         self.succeeded.discard(event.task_id)
         self.attempts[event.task_id] = max(event.attempt, self.attempts.get(event.task_id, 0))
-        if event.task_id in self.order:
-            self.order.remove(event.task_id)
-        self.order.append(event.task_id)
+        self.order.pop(event.task_id, None)
+        self.order[event.task_id] = None
 
     def _end(self, event: TaskEnded) -> None:
         if event.role is TaskRole.CLEANUP:
