@@ -202,7 +202,7 @@ def test_what_a_log_leaves_of_a_step(events: list[AnyEvent], standing: Standing 
 
 def test_a_log_knows_order_and_attempts() -> None:
     log = PlanLog([began("a"), again("a"), began("b"), ended("b"), began("a", 2)])
-    assert log.order == ["b", "a"]
+    assert list(log.order) == ["b", "a"]
     assert log.attempts == {"a": 2, "b": 1}
 
 
