@@ -18,7 +18,7 @@ _Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 class OneThread:
     """Calls functions in a thread of its own, one after another.
 
-    A function that is left behind keeps its thread; the next call gets a new one. The threads don't keep the process
+    A function that is left behind keeps its thread, and the next call gets a new one; if it has not begun, it never does. The threads don't keep the process
     from ending.
 
     Args:
@@ -47,11 +47,14 @@ class OneThread:
             self._jobs = None
 
     async def _wait_or_leave(self, answer: "asyncio.Future[T]") -> None:
-        _, late = await asyncio.wait([answer], timeout=self._grace)
-        if late:
-            self.close()
-        else:
-            answer.exception()
+        """Wait for a function whose call was cancelled; who cancels once more has the grace skipped."""
+        try:
+            await asyncio.wait([answer], timeout=self._grace)
+        finally:
+            if not answer.cancel():
+                answer.exception()
+            else:
+                self.close()
 
     def _queue(self) -> "SimpleQueue[_Job | None]":
         if self._jobs is None:
@@ -63,6 +66,8 @@ class OneThread:
 def _serve(jobs: "SimpleQueue[_Job | None]") -> None:
     while (job := jobs.get()) is not None:
         answer, function = job
+        if answer.cancelled():
+            continue  # it was left behind before it began
         value, error = None, None
         try:
             value = function()

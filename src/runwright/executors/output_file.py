@@ -107,7 +107,7 @@ def parse_json(text: str, variable: str) -> dict[str, Any]:
     data = text.encode()
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         found = BYTE.search(str(error))
         line = _line_at(data, int(found[1])) if found else 1
         raise _fault(variable, line, f"one JSON object was expected: {error}") from None

@@ -47,10 +47,10 @@ def take_state(path: Path, before: Mapping[str, Any]) -> dict[str, Any]:
 
 def _end_of_object(text: str) -> int:
     """Return where the JSON object ends that a text begins with; its end if there is none."""
-    from json import JSONDecodeError, JSONDecoder  # noqa: PLC0415 - only for plans
+    from json import JSONDecoder  # noqa: PLC0415 - only for plans
 
     start = len(text) - len(text.lstrip())
     try:
         return JSONDecoder().raw_decode(text, start)[1]
-    except (JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return len(text)
