@@ -124,7 +124,9 @@ class InnerRun(NoSessions):
         while run.parent_id:
             depth += 1
             if depth > DEEPEST:
-                message = f"runs are more than {DEEPEST} deep inside one another; does a file lead back to itself?"
+                message = (
+                    f"runs are more than {DEEPEST} deep inside one another; does a file lead back to itself?"
+                )
                 raise TaskFailed(Failure(code="E_DEPTH", message=message))
             run = await self._runs.store.find_run(run.parent_id)
 

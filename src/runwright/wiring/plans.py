@@ -14,7 +14,7 @@ from runwright.core.plan import CLEANUP_SECONDS, Hook, PlanDefinition, PlanOutco
 from runwright.core.planstate import State
 from runwright.core.run import TIMEOUT_REASON
 from runwright.core.states import RunState
-from runwright.engines.course import Course, Courses
+from runwright.engines.course import Course
 from runwright.engines.plan import MakeHooks, PlanEngine, execute_unrecorded
 from runwright.engines.plan_functions import FunctionHooks
 from runwright.engines.plan_prepare import Resumption
@@ -23,6 +23,7 @@ from runwright.engines.session import RunSession
 from runwright.engines.steps import Elements, missing_functions
 from runwright.ports.stores import RunStore
 from runwright.wiring.opening import opened_doors
+from runwright.wiring.underway import Underway
 
 
 class Plan:
@@ -68,7 +69,7 @@ class Plan:
         self._name = name
         self._listener = listener
         self._elements = Elements()
-        self._courses: dict[Course, asyncio.AbstractEventLoop] = {}
+        self._underway: Underway[PlanOutcome] = Underway()
 
     def add_step(self, step: object) -> "Plan":
         """Add a step: a `Step`, or any object with some of its four hooks as methods; returns the plan.
@@ -154,11 +155,7 @@ class Plan:
 
     def cancel(self, reason: str = "cancelled") -> None:
         """Stop every execution of this plan, from a hook or any other code, in whatever thread; cleanups run."""
-        for course, loop in tuple(self._courses.items()):
-            if _runs_here(loop):
-                course.stop(reason)
-            else:
-                loop.call_soon_threadsafe(course.stop, reason)
+        self._underway.stop(reason)
 
     async def _unrecorded(self, course: Course) -> PlanOutcome:
         threads = OneThread()
@@ -169,21 +166,7 @@ class Plan:
             threads.close()
 
     async def _to_the_end(self, drive: "_Drive", *, raises: bool = True) -> PlanOutcome:
-        outcomes: list[PlanOutcome] = []
-
-        async def driven(course: Course) -> None:
-            self._courses[course] = asyncio.get_running_loop()
-            try:
-                outcomes.append(await drive(course))
-            finally:
-                del self._courses[course]
-
-        try:
-            await Courses(_nothing).to_the_end(driven)
-        except asyncio.CancelledError as error:
-            outcome = outcomes[0] if outcomes else None
-            raise _CancelledPlan(outcome.reason if outcome else "cancelled", outcome) from error
-        outcome = outcomes[0]
+        outcome = await self._underway.to_the_end(drive, _cancelled)
         if raises:
             _raise_failure(outcome, self._continue_on_error)
         return outcome
@@ -222,6 +205,10 @@ class _CancelledPlan(PlanCancelled, asyncio.CancelledError):
     """A plan whose task was cancelled: asyncio must see that it was."""
 
 
+def _cancelled(outcome: PlanOutcome | None) -> BaseException:
+    return _CancelledPlan(outcome.reason if outcome else "cancelled", outcome)
+
+
 def _raise_failure(outcome: PlanOutcome, continue_on_error: bool) -> None:
     if outcome.state is RunState.CANCELLED:
         kind = PlanTimeout if outcome.reason.startswith(TIMEOUT_REASON) else PlanCancelled
@@ -236,14 +223,3 @@ def _seconds(name: str, value: float | None) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise UsageError(f"{name} must be a positive number of seconds or None, not {value!r}")
     return float(value)
-
-
-def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
-
-
-def _nothing() -> None:
-    """Skip no grace: functions have none."""
