@@ -137,7 +137,7 @@ OTHER = [
 ]
 
 
-@pytest.mark.parametrize("value", OTHER, ids=repr)
+@pytest.mark.parametrize("value", OTHER, ids=lambda value: type(value).__name__)
 def test_everything_else_is_named_as_lost(value: Any) -> None:
     assert to_json(value) == Unstorable(f"a {type(value).__name__} is not plain data")
 
