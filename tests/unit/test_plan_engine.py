@@ -20,6 +20,8 @@ from runwright import (
 )
 from runwright.adapters.clock import SystemClock
 from runwright.engines.course import Course, Courses
+from runwright.engines.limits import limit_of, within
+from runwright.engines.plan import execute_unrecorded
 from runwright.testing import FakeClock
 
 # -- retries ---------------------------------------------------------------------------------------------------
@@ -204,6 +206,33 @@ def test_a_timeout_that_a_hook_raises_itself_is_its_own() -> None:
 
     outcome = failed(Plan().add_step(Step("a", exec=impatient, timeout=5.0)))
     assert outcome.reason == "a failed: exec raised TimeoutError"
+
+
+def test_a_timeout_of_hooks_that_are_no_functions_is_their_own_too() -> None:
+    async def impatient() -> None:
+        raise TimeoutError("mine")
+
+    async def scenario() -> None:
+        with pytest.raises(TimeoutError, match="mine"):
+            await within(impatient(), limit_of(5.0))
+
+    FakeClock().run(scenario())
+
+
+class Exiting:
+    """Hooks that leave the process, or try to."""
+
+    async def call(self, *_: Any) -> None:
+        raise SystemExit(4)
+
+    def close_log(self, *_: Any) -> None:
+        """Do nothing."""
+
+
+def test_hooks_that_are_no_functions_can_not_exit_either() -> None:
+    definition = Plan().add_step(Duck()).definition
+    outcome = FakeClock().run(execute_unrecorded(definition, Exiting(), SystemClock(), Course("")))
+    assert outcome.reason == "Duck failed: it left by SystemExit: 4"
 
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "1", float("inf"), float("nan")])
