@@ -13,6 +13,7 @@ from runwright.core.duration import parse_duration, parse_size
 from runwright.core.goal_document import ActionTable, GoalTable
 from runwright.core.plan_document import PlanTable, StepTable
 from runwright.core.states import RunState, TaskState
+from runwright.executors.inner import InnerArgs
 from runwright.executors.python import PythonArgs
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -25,7 +26,7 @@ def first_cells(page: str) -> set[str]:
 
 
 PAGES = {
-    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs),
+    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs, InnerArgs),
     "reference/plan-file.md": (PlanTable, StepTable),
     "reference/goal-file.md": (GoalTable, ActionTable),
 }
@@ -92,3 +93,25 @@ def test_every_command_is_described() -> None:
 
 def test_every_state_is_in_the_glossary() -> None:
     assert {state.value for state in [*RunState, *TaskState]} <= first_cells("glossary.md")
+
+
+SEEDS = {
+    "From a library of plans in Go": """
+        Plan PlanOpt PlanOptContinueOnError() PlanOptLimitDuration(d) Plan.AddPause(d) ErrCancelled ErrTimeout State Step
+        Step.PreExec Step.Exec Step.PostExec Step.Cleanup Step.Retries() GenericStep GenericStep.PreExecFunc ExecFunc
+        PostExecFunc CleanupFunc GenericStep.PreExec GenericStep.Retries() GenericStep.WithRetries(n) sync.Map""",
+    "From `execloop`": """
+        Task Task.Pre() Task.PerformAction() Task.Post() Task.Name() Plan Plan.Create() Executor executor.New(options)
+        Run(plan) RunWithContext(ctx, plan) execloop.Options Options.Logger Options.SleepBetweenRuns
+        Options.ErrorsToTolerate Options.ExecutionTimeout execloop.DefaultOptions() With* sub-tasks test-no-cache""",
+}
+"""What the documentation of the libraries names whose users find their way on the page, by heading."""
+
+
+@pytest.mark.parametrize("heading", SEEDS)
+def test_every_name_of_a_library_is_told_where_to_go(heading: str) -> None:
+    page = (DOCS / "coming-from.md").read_text()
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    names = SEEDS[heading].replace(", ", ",").split()
+    assert not [name for name in names if name.replace(",", ", ") not in section]
+    assert "Plan.Destroy" not in section, "the control: a name that is nowhere"
