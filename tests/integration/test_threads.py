@@ -83,15 +83,20 @@ def test_a_function_sees_the_context_of_its_caller() -> None:
     assert asyncio.run(scenario()) == (7, 7)
 
 
-def test_a_cancelled_call_waits_for_its_function(gate: threading.Event) -> None:
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_cancelled_call_waits_for_its_function_and_ends_as_it_does(
+    gate: threading.Event, raises: bool
+) -> None:
     async def scenario() -> None:
         threads, begun, ended = OneThread(), threading.Event(), threading.Event()
 
-        def function() -> None:
+        def function() -> str:
             begun.set()
             gate.wait(PATIENCE)
             ended.set()
-            raise ValueError("nobody is told")
+            if raises:
+                raise ValueError("it failed")
+            return "done"
 
         call = asyncio.ensure_future(threads.call(function))
         await until(begun)
@@ -100,8 +105,11 @@ def test_a_cancelled_call_waits_for_its_function(gate: threading.Event) -> None:
             await asyncio.sleep(0)
         assert not call.done()
         gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        if raises:
+            with pytest.raises(ValueError, match="it failed"):
+                await call
+        else:
+            assert await call == "done"
         assert ended.is_set()
 
     asyncio.run(scenario())

@@ -90,7 +90,7 @@ def _plan(dice: Random) -> PlanSpec:
     if dice.random() < 0.1:
         elements.insert(0, ElementSpec("p", seconds=1))
     limit = dice.choice((0.0, 0.0, 0.0, dice.randint(0, 2 * steps) + 0.25))
-    return PlanSpec(elements, dice.random() < 0.5, limit, 2.5)
+    return PlanSpec(elements, dice.random() < 0.5, limit, 2.5 + 1 / 128)
 
 
 def _step(dice: Random, name: str) -> ElementSpec:
@@ -101,7 +101,7 @@ def _step(dice: Random, name: str) -> ElementSpec:
         hooks={hook: _hook(dice, worst) for hook in present},
         retries=dice.choice((0, 0, 1, 2)),
         delay=dice.choice((0, 0, 1)),
-        timeout=dice.choice((0.0, 0.0, 0.0, 1.5, 3.5)),
+        timeout=dice.choice((0.0, 0.0, 0.0, 1.5 + 1 / 64, 3.5 + 1 / 64)),
     )
 
 

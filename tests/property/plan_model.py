@@ -39,8 +39,8 @@ class Model:
                 (later if go_on else undo).append(step)
             elif step.name in self.doubt | self.unclean:
                 undo.append(step)
-        is_refused = self.run == "succeeded" or (self.run in FINAL and not undo + todo + later)
-        return None if is_refused else (undo, todo, later)
+        refused = self.run == "succeeded" or (self.run in FINAL and not undo + todo + later)
+        return None if refused else (undo, todo, later)
 
     def follow(self, tape: Iterable[Entry], go_on: bool | None = None) -> None:
         """Follow one execution: the first, or a resume."""
@@ -56,10 +56,8 @@ class Model:
         before, self.run, self.value, self.is_over = self.run, "interrupted", self.stored, not todo
         self.stands -= {element.name for element in todo}
         self.states |= {element.name: "pending" for element in todo}
-        if not todo:
-            self.states = {
-                name: state if state in FINAL else "cancelled" for name, state in self.states.items()
-            }
+        for name in [name for name, state in self.states.items() if not todo and state not in FINAL]:
+            self.states[name] = "cancelled"
         for step in reversed(undo):
             self._clean(step)
         for number, element in enumerate(todo):
@@ -116,13 +114,14 @@ class Model:
         at = self._expect("call", name, self.value)
         is_stopped = self._is_stopped() and hook != "cleanup"
         self.next_at = until = min(at + spec.seconds, max(at, limit), self.stop_at if is_stopped else FOREVER)
-        is_cut = not spec.stubborn and (is_stopped or until < at + spec.seconds)
+        is_late = until < min(at + spec.seconds, self.stop_at if is_stopped else FOREVER)
+        is_cut = not spec.stubborn and (is_stopped or is_late)
         fails = self.count["call" + name] in spec.bad
         self._expect("done", name, "cut" if is_cut else "fail" if fails else "ok")
         if spec.writes:
             self._expect("saved", step.name, self.value)
             self.stored = self.value
-        return "cancelled" if is_cut and is_stopped else "failed" if is_cut or fails else "succeeded"
+        return "cancelled" if is_cut and is_stopped else "failed" if is_late or fails else "succeeded"
 
     def _end(self, name: str, attempt: int, state: str) -> None:
         self._expect("end", name, (attempt, state))

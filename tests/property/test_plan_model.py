@@ -28,7 +28,7 @@ CASES = int(os.environ.get("RUNWRIGHT_PLAN_CASES", "10000"))
 SEED = int(os.environ.get("RUNWRIGHT_SEED", "20260401"))
 ONE = os.environ.get("RUNWRIGHT_PLAN_CASE")
 PARTS = 4
-FEW = 300
+FEW = 1_000
 QUIET = 3
 
 

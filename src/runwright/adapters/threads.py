@@ -38,7 +38,9 @@ class OneThread:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:
             await self._wait_or_leave(answer)
-            raise
+            if answer.cancelled():
+                raise
+            return answer.result()  # nothing was broken off: what it has done counts
 
     def close(self) -> None:
         """Let the thread end once it is free; safe to call twice."""
@@ -51,9 +53,7 @@ class OneThread:
         try:
             await asyncio.wait([answer], timeout=self._grace)
         finally:
-            if not answer.cancel():
-                answer.exception()
-            else:
+            if answer.cancel():
                 self.close()
 
     def _queue(self) -> "SimpleQueue[_Job | None]":

@@ -11,6 +11,10 @@ BROKEN_OFF: Final = TaskFailed(Failure(code="E_CANCELLED", message="it was broke
 """What comes of work that was stopped."""
 
 
+TASK_CANCELLED = "its task was cancelled"
+"""Why a run stops whose own task is cancelled, as happens when an event loop ends."""
+
+
 def to_failure(error: Exception) -> Failure:
     """Return an error as data."""
     if isinstance(error, TaskFailed):

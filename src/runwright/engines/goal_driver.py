@@ -22,6 +22,7 @@ from runwright.core.states import RunState, TaskState
 from runwright.engines.actions import HOOKS
 from runwright.engines.failures import (
     BROKEN_OFF,
+    TASK_CANCELLED,
     cancelled_itself,
     exited,
     fatal_in,
@@ -35,8 +36,6 @@ from runwright.ports.system import Clock
 
 PLANNING = "plan"
 """Under which name the errors of the goal itself are counted."""
-
-TASK_CANCELLED = "its task was cancelled"
 
 T = TypeVar("T")
 
@@ -332,7 +331,7 @@ class GoalDriver:
         try:
             return None, await work
         except asyncio.CancelledError:
-            return self._was_cancelled(task), None
+            return (BROKEN_OFF if task.cancelling() else cancelled_itself()), None
         except (Exception, SystemExit) as error:
             return (error if isinstance(error, Exception) else exited(error)), None
         finally:
@@ -340,13 +339,8 @@ class GoalDriver:
             if task in self._cancelled:
                 self._cancelled.discard(task)
                 task.uncancel()
-
-    def _was_cancelled(self, task: "asyncio.Task[Any]") -> Exception:
-        """Tell a stop from a hook that cancels itself."""
-        if task.cancelling():
-            self.stop(TASK_CANCELLED)
-            return BROKEN_OFF
-        return cancelled_itself()
+            elif task.cancelling():
+                self.stop(TASK_CANCELLED)
 
     def _stopped(self) -> Failure:
         assert self._ending is not None

@@ -32,9 +32,19 @@ async def within(work: Awaitable[T], limit: Limit) -> T:
     timer: asyncio.Timeout | None = None
     try:
         async with asyncio.timeout_at(limit.at) as timer:
-            return await work
+            done = await work
     except TimeoutError:
         if timer is None or not timer.expired():
             raise
-        message = f"took longer than its limit of {limit.seconds:g} s"
-        raise TaskFailed(Failure(code="E_TIMEOUT", message=message)) from TimeoutError(message)
+        raise _late(limit) from TimeoutError(_message(limit))
+    if timer.expired():  # it could not be broken off, and has come to its end
+        raise _late(limit) from TimeoutError(_message(limit))
+    return done
+
+
+def _late(limit: Limit) -> TaskFailed:
+    return TaskFailed(Failure(code="E_TIMEOUT", message=_message(limit)))
+
+
+def _message(limit: Limit) -> str:
+    return f"took longer than its limit of {limit.seconds:g} s"

@@ -25,6 +25,7 @@ from runwright.core.plan import (
 from runwright.core.planlog import row_id
 from runwright.engines.failures import (
     BROKEN_OFF,
+    TASK_CANCELLED,
     cancelled_itself,
     exited,
     redacted,
@@ -231,24 +232,21 @@ class PlanDriver:
             else:
                 await within(work, limit)
         except asyncio.CancelledError:
-            return self._was_cancelled()
+            return BROKEN_OFF if self._is_cancelled else cancelled_itself()
         except (Exception, SystemExit) as error:
             return error if isinstance(error, Exception) else exited(error)
         finally:
             self._is_open = False
-            if self._has_cancelled:
-                assert self._task is not None
+            if self._has_cancelled and self._task is not None:
                 self._task.uncancel()
                 self._has_cancelled = False
+            elif self._is_cancelled:
+                self.progress.stop(TASK_CANCELLED)
         return None
 
-    def _was_cancelled(self) -> Exception:
-        """Tell a stop from a hook that cancels itself."""
-        assert self._task is not None
-        if self._task.cancelling():
-            self.progress.stop("its task was cancelled")
-            return BROKEN_OFF
-        return cancelled_itself()
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._task is not None and self._task.cancelling() > 0
 
     def _break_off(self) -> None:
         """Cancel the work that is being done; one that stops its own plan comes to its end by itself."""

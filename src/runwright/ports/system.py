@@ -139,7 +139,8 @@ class Threads(Protocol):
         """Call a function in a thread, always the same one, and return what it returns.
 
         A function can't be broken off. A call that is cancelled waits for the function as long as its grace allows, so
-        that what comes next does not meet it, and then leaves it behind.
+        that what comes next does not meet it; if it comes to its end, the call does so too, as if it had not been
+        cancelled, and otherwise leaves it behind.
         """
         ...
 
