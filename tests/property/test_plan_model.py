@@ -258,5 +258,5 @@ BROKEN = [
 
 @pytest.mark.parametrize("breaks", BROKEN)
 def test_a_broken_engine_is_found_out(breaks: Callable[[], Any]) -> None:
-    with breaks(), pytest.raises((AssertionError, UsageError)):
+    with breaks(), pytest.raises((AssertionError, UsageError, pytest.fail.Exception)):
         run_cases(range(FEW))
