@@ -33,7 +33,11 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
     "diff": ("runwright.cli.diff", "see", "compare two runs"),
     "export": ("runwright.cli.export", "see", "write a run to a file, as JSON or with its logs as tar"),
     "list": ("runwright.cli.list", "write", "list the workflows, plans and goals of this project"),
-    "validate": ("runwright.cli.validate", "write", "check workflow, plan and goal files and show every error"),
+    "validate": (
+        "runwright.cli.validate",
+        "write",
+        "check workflow, plan and goal files and show every error",
+    ),
     "graph": ("runwright.cli.graph", "write", "draw a workflow or a run"),
     "schema": ("runwright.cli.schema", "write", "print the JSON Schema of a kind of file, for editors"),
     "init": ("runwright.cli.init", "care", "start a project in a directory"),
