@@ -8,7 +8,9 @@
     │   └── DuplicateExecutor    two executors want one name                   exit 2
     ├── ExecutionError           a task or a run did not succeed               exit 1
     │   ├── TaskFailed           the body of a task failed; carries a Failure
+    │   ├── TasksFailed          several tasks of one call failed; a group of their errors
     │   ├── NoExecutorFound      nobody runs tasks of this route
+    │   ├── UnopenedSession      a task came for a session that is not open
     │   ├── PlanFailed           a step of a plan failed
     │   │   ├── PlanTimeout      the plan took longer than it may
     │   │   └── PlanCancelled    the plan was stopped
@@ -134,10 +136,30 @@ class TaskFailed(ExecutionError):
         super().__init__(failure.message)
 
 
+class TasksFailed(ExecutionError, ExceptionGroup[Exception]):
+    """Several tasks of one call failed; `exceptions` are their errors, in the order in which they came."""
+
+    code = "E_TASKS"
+
+    def derive(self, excs: Sequence[Exception], /) -> "TasksFailed":  # type: ignore[override]
+        """Return a group of some of these errors; ``except*`` asks for it."""
+        return TasksFailed(self.message, excs)
+
+
 class NoExecutorFound(ExecutionError):
     """Nobody runs tasks of this route; the message names who is known."""
 
     code = "E_NO_EXECUTOR"
+
+
+class UnopenedSession(ExecutionError):
+    """A task came for a session that is not open here: before `open_session` or after `close_session`."""
+
+    code = "E_SESSION"
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        super().__init__(f'session "{session_id}" is not open; open_session comes before any task')
 
 
 class PlanFailed(ExecutionError):
