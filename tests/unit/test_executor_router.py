@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.core.errors import DuplicateExecutor, NoExecutorFound
+from runwright.core.errors import DuplicateExecutor, NoExecutorFound, UnopenedSession
 from runwright.core.task import Result, SessionId, Task, TaskId
 from runwright.executors.router import Router
 from runwright.ports.executor import Session
@@ -90,8 +90,8 @@ def test_routes(session: LocalSession, route: str, expected: tuple[str, str]) ->
     [
         ("nobody", 'no executor "nobody"; known: build.linux, shell'),
         ("", 'no executor ""; known: build.linux, shell'),
-        ("build", 'no executor "build."; known: build.linux'),
-        ("build.mac", 'no executor "build.mac"; known: build.linux'),
+        ("build", 'no executor "build"; known: build.linux, shell'),
+        ("build.mac", 'no executor "build.mac"; known: build.linux, shell'),
     ],
 )
 def test_an_unknown_route_names_who_is_known(session: LocalSession, route: str, message: str) -> None:
@@ -114,7 +114,7 @@ def test_an_empty_router_knows_none(session: LocalSession) -> None:
     [
         ("shell", 'there is an executor "shell" already; known: build.linux, shell'),
         ("build", 'there is an executor "build" already'),
-        ("build.linux", 'there is an executor "build.linux" already; known: build.linux'),
+        ("build.linux", 'there is an executor "build.linux" already; known: build.linux, shell'),
         ("shell.fast", 'there is an executor "shell", so none can be "shell.fast"'),
         ("build.linux.arm", 'there is an executor "build.linux", so none can be "build.linux.arm"'),
     ],
@@ -226,11 +226,32 @@ async def refuse() -> None:
     raise OSError("can't open")
 
 
+async def refuse_too() -> None:
+    raise ValueError("won't open")
+
+
 def test_an_opening_that_fails_closes_what_was_opened(session: LocalSession) -> None:
-    good, bad, never = Leaf(), Leaf(opening=refuse), Leaf()
-    with pytest.raises(OSError, match="can't open"):
-        asyncio.run(Router({"good": good, "bad": bad, "never": never}).open_session(session))
-    assert (good.log, bad.log, never.log) == (["open", "opened", "close"], ["open"], [])
+    good, bad, other = Leaf(), Leaf(opening=refuse), Leaf()
+    router = Router({"good": good, "bad": bad, "other": other})
+
+    async def run() -> None:
+        with pytest.raises(OSError, match="can't open"):
+            await router.open_session(session)
+        with pytest.raises(UnopenedSession):
+            await value(router, session, "good")
+
+    asyncio.run(run())
+    assert good.log == other.log == ["open", "opened", "close"]
+    assert bad.log == ["open"]
+
+
+def test_errors_of_opening_come_out_together(session: LocalSession) -> None:
+    good = Leaf()
+    good.close_error = OSError("can't close either")
+    router = Router({"a": Leaf(opening=refuse), "b": good, "c.d": Leaf(opening=refuse_too)})
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(router.open_session(session))
+    assert [str(e) for e in caught.value.exceptions] == ["can't open", "won't open", "can't close either"]
 
 
 def test_a_late_opening_that_fails_is_tried_again(session: LocalSession) -> None:
@@ -297,7 +318,161 @@ def test_a_cancelled_opening_leaves_nothing_open(session: LocalSession) -> None:
     assert good.log == ["open", "opened", "close"]
 
 
-def test_without_a_session_tasks_are_passed_on_as_they_are(session: LocalSession) -> None:
+def test_a_task_without_its_session_is_refused(session: LocalSession, tmp_path: Path) -> None:
+    other = LocalSession(tmp_path)
+
+    async def run() -> None:
+        router = Router({"a": leaf})
+        for no_more in (False, True):
+            with pytest.raises(UnopenedSession, match=session.id) as caught:
+                await value(router, session, "a")
+            assert (caught.value.session_id, caught.value.code) == (session.id, "E_SESSION")
+            await router.open_session(session if not no_more else other)
+            await router.close_session(session.id)
+
     leaf = Leaf("a")
-    assert asyncio.run(value(Router({"a": leaf}), session, "a")) == ("a", "")
-    assert leaf.log == ["execute"]
+    asyncio.run(run())
+    assert "execute" not in leaf.log
+
+
+def test_a_task_that_comes_while_the_session_opens_is_refused(session: LocalSession) -> None:
+    async def run() -> None:
+        gate = asyncio.Event()
+        router = Router({"slow": Leaf(opening=gate.wait), "a": Leaf()})  # type: ignore[arg-type]
+        opening = asyncio.create_task(router.open_session(session))
+        await asyncio.sleep(0)
+        with pytest.raises(UnopenedSession):
+            await value(router, session, "a")
+        gate.set()
+        await opening
+        assert await value(router, session, "a") == ("", "")
+
+    asyncio.run(run())
+
+
+TREE = {
+    "build.linux": "linux",
+    "build.*": "build-any",
+    "build.": "build",
+    "test.*.fast": "fast",
+    "test.unit.slow": "slow",
+    "deep.a.b.c": "c",
+    "deep.*": "deep-any",
+}
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ("build.linux.arm", ("linux", "arm")),
+        ("build.mac.arm", ("build-any", "mac.arm")),
+        ("build", ("build", "")),
+        ("test.e2e.fast.x", ("fast", "x")),
+        ("test.unit.fast", ("fast", "")),
+        ("test.unit.slow", ("slow", "")),
+        ("deep.a.b.c.d", ("c", "d")),
+        ("deep.a.b.x", ("deep-any", "a.b.x")),
+        ("deep.a", ("deep-any", "a")),
+        ("test.unit.none", None),
+        ("test", None),
+        ("", None),
+    ],
+)
+def test_any_at_every_level(session: LocalSession, route: str, expected: tuple[str, str] | None) -> None:
+    async def run(extra: dict[str, Leaf]) -> object:
+        router = Router({**{name: Leaf(leaf) for name, leaf in TREE.items()}, **extra})
+        await router.open_session(session)
+        return await value(router, session, route)
+
+    if expected is None:
+        with pytest.raises(NoExecutorFound, match=r"known: build\., build\.\*, build\.linux"):
+            asyncio.run(run({}))
+    assert asyncio.run(run({"*": Leaf("root-any")})) == (expected or ("root-any", route))
+
+
+def test_one_executor_at_several_levels_is_opened_once(session: LocalSession) -> None:
+    leaf = Leaf("x")
+
+    async def run() -> None:
+        strict = Strict(leaf)
+        router = Router({"x": strict, "a.x": strict})
+        await router.open_session(session)
+        router.register("a.b.x", strict)
+        for route in ("x", "a.x", "a.b.x"):
+            await value(router, session, route)
+        router.unregister("x", "a.x")
+        await value(router, session, "a.b.x")
+        await router.close_session(session.id)
+
+    asyncio.run(run())
+    assert leaf.log == ["open", "opened", *["execute"] * 4, "close"]
+
+
+def test_a_router_in_a_router(session: LocalSession) -> None:
+    inner = Router({"x": Leaf("x"), "": Leaf("default")})
+    router = Router({"a.in": inner})
+    router.register("a.in.y.z", Leaf("z"))
+    router.replace("a.in.x", Leaf("new"))
+    assert router.names() == ("a.in", "a.in.x", "a.in.y.z")
+    assert router.executor("a.in") is inner
+    assert router.executor("a.in.x") is inner.executor("x")
+    with pytest.raises(DuplicateExecutor, match='"x" already'):
+        router.register("a.in.x", Leaf())
+    with pytest.raises(NoExecutorFound, match=r'no executor "a\.in\.no"; known: a\.in'):
+        router.executor("a.in.no")
+
+    async def run() -> list[object]:
+        await router.open_session(session)
+        found = [await value(router, session, route) for route in ("a.in.x.1", "a.in.y.z", "a.in")]
+        await router.close_session(session.id)
+        return found
+
+    assert asyncio.run(run()) == [("new", "1"), ("z", ""), ("default", "")]
+    router.unregister("a.in.y.z", "a.in.x")
+    assert inner.names() == ("",)
+
+
+def test_names_of_any_length(session: LocalSession) -> None:
+    name = ".".join(["a"] * 5000)
+
+    async def run() -> object:
+        router = Router({name: Leaf("far"), "a.*": Leaf("near")})
+        await router.open_session(session)
+        found = [await value(router, session, route) for route in (name, name[:-2])]
+        router.unregister(name)
+        assert router.names() == ("a.*",)
+        return found
+
+    assert asyncio.run(run()) == [("far", ""), ("near", name[2:-2])]
+
+
+def test_executors_come_and_go_while_tasks_run(session: LocalSession) -> None:
+    async def run() -> None:
+        router = Router()
+        await router.open_session(session)
+        leaves = [Leaf(str(number), opening=lambda: asyncio.sleep(0)) for number in range(50)]
+
+        async def use(number: int) -> None:
+            router.register(f"a.{number}", Strict(leaves[number]))
+            tasks = [asyncio.create_task(value(router, session, f"a.{number}.x")) for _ in range(3)]
+            await asyncio.sleep(0)
+            router.unregister(f"a.{number}")
+            assert await asyncio.gather(*tasks) == [(str(number), "x")] * 3
+
+        await asyncio.gather(*map(use, range(50)))
+        assert router.names() == ()
+        await router.close_session(session.id)
+        assert {tuple(leaf.log) for leaf in leaves} == {
+            ("open", "opened", "execute", "execute", "execute", "close")
+        }
+
+    asyncio.run(run())
+
+
+def test_a_branch_is_no_executor() -> None:
+    router = Router({"a.b": Leaf()})
+    for refused in (lambda: router.executor("a"), lambda: router.unregister("a")):
+        with pytest.raises(NoExecutorFound, match=r'no executor "a"; known: a\.b'):
+            refused()
+    with pytest.raises(DuplicateExecutor, match='below "a"'):
+        router.replace("a", Leaf())

@@ -1,9 +1,10 @@
 """A tree of executors: each task goes to the one its dotted route names."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
-from runwright.core.errors import DuplicateExecutor, NoExecutorFound
+from runwright.core.errors import DuplicateExecutor, NoExecutorFound, UnopenedSession
 from runwright.core.task import Result, SessionId, Task, replace
 from runwright.ports.executor import Executor, Session
 
@@ -11,20 +12,29 @@ ANY = "*"
 """Name of the executor that takes every route no other name matches."""
 
 
-class Router:
-    """Passes tasks on by the first part of their route, with the rest of the route as theirs.
+class _Branch(dict[str, "Executor | _Branch"]):
+    """What is below one part of dotted names, by the next part."""
 
-    A task whose route is empty goes to the executor with the empty name; one whose first part no name matches goes
-    to the one named ``*``, with its whole route. An executor under a dotted name, such as ``build.linux``, is behind
-    a router of its own named ``build``.
+
+class Router:
+    """Passes tasks on by the first parts of their route, with the rest of the route as theirs.
+
+    An executor named ``build.linux`` takes the route ``build.linux`` and all that begins with ``build.linux.``. One
+    with the empty name takes the empty route. ``*`` as the last part of a name takes every route that nothing else
+    matches there, as it is from that part on: ``*`` alone gets whole routes, ``build.*`` gets what is behind
+    ``build.``. As another part of a name, as in ``*.fast``, it stands for any one part. A name written out wins over
+    ``*``, and a ``*`` further on in the route over an earlier one.
+
+    A router may be an executor of another one: names that lead into it are its own names.
+
+    Executors may come and go at any time, from the thread of the loop.
 
     Args:
         executors: By name.
     """
 
     def __init__(self, executors: Mapping[str, Executor] | None = None) -> None:
-        self._path = ""
-        self._executors: dict[str, Executor] = {}
+        self._root = _Branch()
         self._sessions: dict[SessionId, _Opened] = {}
         for name, executor in (executors or {}).items():
             self.register(name, executor)
@@ -35,13 +45,13 @@ class Router:
         Raises:
             DuplicateExecutor: If the name, or a part of the way to it, is taken.
         """
-        first, dot, rest = name.partition(".")
-        if dot:
-            self._branch(first, name).register(rest, executor)
-        elif name in self._executors:
-            raise DuplicateExecutor(f'there is an executor "{self._path}{name}" already; {self._known()}')
+        branch, last = self._way(name)
+        if isinstance(branch, Router):
+            branch.register(last, executor)
+        elif last in branch:
+            raise DuplicateExecutor(f'there is an executor "{name}" already; {self._known()}')
         else:
-            self._executors[name] = executor
+            branch[last] = executor
 
     def unregister(self, *names: str) -> None:
         """Take executors out; tasks they run go on, and their sessions are closed with the router's.
@@ -58,13 +68,15 @@ class Router:
         """Put an executor in the place of the one of that name, if there is one.
 
         Raises:
-            DuplicateExecutor: If a part of the way to the name is taken.
+            DuplicateExecutor: If a part of the way to the name is taken, or if there are names that begin with it.
         """
-        first, dot, rest = name.partition(".")
-        if dot:
-            self._branch(first, name).replace(rest, executor)
+        branch, last = self._way(name)
+        if isinstance(branch, Router):
+            branch.replace(last, executor)
+        elif isinstance(branch.get(last), _Branch):
+            raise DuplicateExecutor(f'there are executors below "{name}"; {self._known()}')
         else:
-            self._executors[name] = executor
+            branch[last] = executor
 
     def executor(self, name: str) -> Executor:
         """Return the executor of a name.
@@ -72,49 +84,49 @@ class Router:
         Raises:
             NoExecutorFound: If there is none.
         """
-        router, last = self._place(name)
-        if last not in router._executors:
+        found: Executor | _Branch | None = self._root
+        rest, dot = name, "."
+        while dot and isinstance(found, _Branch):
+            first, dot, rest = rest.partition(".")
+            found = found.get(first)
+        if dot and isinstance(found, Router):
+            with suppress(NoExecutorFound):
+                return found.executor(rest)
+        if dot or found is None or isinstance(found, _Branch):
             raise self._unknown(name)
-        return router._executors[last]
+        return found
 
     def names(self) -> tuple[str, ...]:
-        """Return the names there are, sorted; those behind a router below are dotted."""
-        found = []
-        for name, executor in self._executors.items():
-            inner = executor.names() if isinstance(executor, Router) else ()
-            found += [f"{name}.{rest}".rstrip(".") for rest in inner] or [name]
-        return tuple(sorted(found))
+        """Return the names there are, sorted, whole; those of routers below are among them."""
+        return tuple(sorted(self._names()))
 
     async def open_session(self, session: Session) -> None:
-        """Open the session on every executor; if one can't, those that could are closed again."""
-        opened = self._sessions[session.id] = _Opened(session)
-        try:
-            for executor in tuple(self._executors.values()):
-                await opened.ensure(executor)
-        except BaseException:
-            del self._sessions[session.id]
-            await opened.close()
-            raise
+        """Open the session on every executor; if one can't, those that could are closed again.
+
+        Raises:
+            ExceptionGroup: With the errors of several executors; a single one comes out as it is.
+        """
+        opened = _Opened(session)
+        await opened.open(tuple(executor for _, executor in _leaves(self._root)))
+        self._sessions[session.id] = opened
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Pass a task on.
 
         Raises:
             NoExecutorFound: If no name matches its route.
+            UnopenedSession: If the session is not open.
         """
-        name, _, rest = task.executor.partition(".")
-        executor = self._executors.get(name)
-        if executor is None:
-            executor, rest = self._executors.get(ANY), task.executor
-        if executor is None:
-            raise self._unknown(task.executor)
+        executor, rest = self._find(task.executor)
         opened = self._sessions.get(session.id)
-        if opened is not None and not opened.has(executor):
+        if opened is None:
+            raise UnopenedSession(session.id)
+        if not opened.has(executor):
             await opened.ensure(executor)
         return await executor.execute(session, replace(task, executor=rest))
 
     async def close_session(self, session_id: SessionId) -> None:
-        """Close the session on every executor it was opened on.
+        """Close the session on every executor it was opened on; does nothing if it is not open.
 
         Raises:
             ExceptionGroup: With the errors of several executors; a single one comes out as it is.
@@ -123,39 +135,79 @@ class Router:
         if opened is not None:
             await opened.close()
 
-    def _branch(self, first: str, name: str) -> "Router":
-        """Return the router below, made now if there is none."""
-        branch = self._executors.get(first)
-        if branch is None:
-            branch = self._executors[first] = Router()
-            branch._path = f"{self._path}{first}."
-        if not isinstance(branch, Router):
-            raise DuplicateExecutor(
-                f'there is an executor "{self._path}{first}", so none can be "{self._path}{name}"; {self._known()}'
-            )
-        return branch
+    def _find(self, route: str) -> tuple[Executor, str]:
+        """Return who takes a route, and what is left of it; what is best comes off the stack first."""
+        stack: list[tuple[Executor | _Branch, str]] = [(self._root, route)]
+        while stack:
+            found, rest = stack.pop()
+            if not isinstance(found, _Branch):
+                return found, rest
+            first, _, after = rest.partition(".")
+            if (any_ := found.get(ANY)) is not None:
+                stack.append((any_, after if isinstance(any_, _Branch) else rest))
+            if (named := found.get(first)) is not None:
+                stack.append((named, after))
+        raise self._unknown(route)
+
+    def _way(self, name: str) -> "tuple[_Branch | Router, str]":
+        """Return what has, or is to have, the last part of a name, and that part; makes what is missing between."""
+        branch, rest = self._root, name
+        while "." in rest:
+            first, _, rest = rest.partition(".")
+            below = branch.setdefault(first, _Branch())
+            if isinstance(below, Router):
+                return below, rest
+            if not isinstance(below, _Branch):
+                taken = name.removesuffix(f".{rest}")
+                raise DuplicateExecutor(
+                    f'there is an executor "{taken}", so none can be "{name}"; {self._known()}'
+                )
+            branch = below
+        return branch, rest
 
     def _remove(self, name: str) -> None:
-        first, dot, rest = name.partition(".")
-        if dot:
-            branch = self._branch(first, name)
-            branch._remove(rest)
-            if branch._executors or not branch._path:
-                return  # a router that somebody else made stays, even if empty
-        del self._executors[first]
+        """Remove an executor that is there, and the branches that are empty then."""
+        way: list[tuple[_Branch, str]] = []
+        branch, rest = self._root, name
+        while True:
+            first, _, rest = rest.partition(".")
+            way.append((branch, first))
+            below = branch[first]
+            if not isinstance(below, _Branch):
+                break
+            branch = below
+        if rest and isinstance(below, Router):
+            below.unregister(rest)
+            return
+        for branch, last in reversed(way):
+            del branch[last]
+            if branch:
+                return
 
-    def _place(self, name: str) -> "tuple[Router, str]":
-        """Return the router that has, or would have, the last part of a name, and that part."""
-        first, dot, rest = name.partition(".")
-        branch = self._executors.get(first)
-        return branch._place(rest) if dot and isinstance(branch, Router) else (self, name)
+    def _names(self) -> Iterator[str]:
+        for name, executor in _leaves(self._root):
+            inner = executor.names() if isinstance(executor, Router) else ()
+            yield from (f"{name}.{rest}" if rest else name for rest in inner)
+            if not inner:
+                yield name
 
     def _known(self) -> str:
-        shown = (f"{self._path}{name}" for name in self.names())
-        return f"known: {', '.join(name or '(nameless)' for name in shown) or 'none'}"
+        return f"known: {', '.join(name or '(nameless)' for name in self.names()) or 'none'}"
 
     def _unknown(self, route: str) -> NoExecutorFound:
-        return NoExecutorFound(f'no executor "{self._path}{route}"; {self._known()}')
+        return NoExecutorFound(f'no executor "{route}"; {self._known()}')
+
+
+def _leaves(root: _Branch) -> Iterator[tuple[str, Executor]]:
+    """Yield all executors of a tree with their whole names, in the order in which they were added."""
+    stack: list[tuple[str, Executor | _Branch]] = [("", root)]
+    while stack:
+        name, found = stack.pop()
+        if not isinstance(found, _Branch):
+            yield name, found
+            continue
+        before = f"{name}." if found is not root else ""
+        stack += [(f"{before}{part}", below) for part, below in reversed(found.items())]
 
 
 class _Opened:
@@ -170,6 +222,22 @@ class _Opened:
         """Tell whether the session is open on an executor."""
         return id(executor) in self._executors
 
+    async def open(self, executors: tuple[Executor, ...]) -> None:
+        """Open all of them, whatever becomes of each; if one can't, close the others and report all errors."""
+        errors: list[Exception] = []
+        try:
+            for executor in executors:
+                try:
+                    await self.ensure(executor)
+                except Exception as error:
+                    errors.append(error)
+        except BaseException:
+            with suppress(Exception):
+                await self.close()
+            raise
+        if errors:
+            raise _together("several executors can't open", [*errors, *await self._close_each()])
+
     async def ensure(self, executor: Executor) -> None:
         """Open the session on an executor, once, whoever else asks at the same time."""
         async with self._lock:
@@ -180,6 +248,10 @@ class _Opened:
 
     async def close(self) -> None:
         """Close all of them, last to first, whatever becomes of each, and report all errors together."""
+        if errors := await self._close_each():
+            raise _together("several executors can't close", errors)
+
+    async def _close_each(self) -> list[Exception]:
         errors: list[Exception] = []
         cancelled: asyncio.CancelledError | None = None
         for executor in reversed(self._executors.values()):
@@ -191,5 +263,8 @@ class _Opened:
                 errors.append(error)
         if cancelled is not None:
             raise cancelled
-        if errors:
-            raise errors[0] if len(errors) == 1 else ExceptionGroup("several executors can't close", errors)
+        return errors
+
+
+def _together(message: str, errors: list[Exception]) -> Exception:
+    return errors[0] if len(errors) == 1 else ExceptionGroup(message, errors)
