@@ -1,6 +1,8 @@
 """Another attempt for tasks that failed."""
 
-from collections.abc import Callable
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
 
 from runwright.core.errors import TaskFailed
 from runwright.core.retry import RetryPolicy, delay_after, is_worth_another
@@ -15,14 +17,20 @@ class Retry:
     Args:
         inner: Runs the attempts.
         policy: How often and how patiently.
-        clock: Time.
+        clock: Time; that of the event loop if there is none.
         draw: Draws a random number in [0, 1) for jitter.
     """
 
-    def __init__(self, inner: Executor, policy: RetryPolicy, clock: Clock, draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        inner: Executor,
+        policy: RetryPolicy,
+        clock: Clock | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
         self._inner = inner
         self._policy = policy
-        self._clock = clock
+        self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep if clock is None else clock.sleep
         self._draw = draw
 
     async def open_session(self, session: Session) -> None:
@@ -43,7 +51,7 @@ class Retry:
             except TaskFailed as error:
                 if not is_worth_another(self._policy, made=made, failure=error.failure):
                     raise
-            await self._clock.sleep(delay_after(self._policy, made=made, draw=self._draw()))
+            await self._sleep(delay_after(self._policy, made=made, draw=self._draw()))
 
     async def close_session(self, session_id: SessionId) -> None:
         """Close the session on the inner executor."""
