@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from runwright.core.errors import AmbiguousRunId as AmbiguousRunId
     from runwright.core.errors import ConflictError as ConflictError
     from runwright.core.errors import DefinitionError as DefinitionError
+    from runwright.core.errors import DuplicateExecutor as DuplicateExecutor
     from runwright.core.errors import ExecutionError as ExecutionError
     from runwright.core.errors import Failure as Failure
     from runwright.core.errors import FatalError as FatalError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from runwright.core.errors import GoalTimeout as GoalTimeout
     from runwright.core.errors import InternalError as InternalError
     from runwright.core.errors import LeaseLost as LeaseLost
+    from runwright.core.errors import NoExecutorFound as NoExecutorFound
     from runwright.core.errors import Oscillation as Oscillation
     from runwright.core.errors import PlanCancelled as PlanCancelled
     from runwright.core.errors import PlanFailed as PlanFailed
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from runwright.core.errors import StoreCorrupt as StoreCorrupt
     from runwright.core.errors import StoreError as StoreError
     from runwright.core.errors import TaskFailed as TaskFailed
+    from runwright.core.errors import TasksFailed as TasksFailed
+    from runwright.core.errors import UnopenedSession as UnopenedSession
     from runwright.core.errors import UsageError as UsageError
     from runwright.core.events import ProgressEvent as ProgressEvent
     from runwright.core.events import ProgressKind as ProgressKind
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from runwright.core.options import Strategy as Strategy
     from runwright.core.plan import PlanOutcome as PlanOutcome
     from runwright.core.planstate import State as State
+    from runwright.core.retry import RetryPolicy as RetryPolicy
     from runwright.core.run import Run as Run
     from runwright.core.states import RunState as RunState
     from runwright.core.states import TaskRole as TaskRole
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
     from runwright.wiring.goals import Reconciler as Reconciler
+    from runwright.wiring.local import LocalSession as LocalSession
     from runwright.wiring.plans import Plan as Plan
 
 __version__ = "0.1.0"
@@ -72,6 +78,7 @@ _HOMES = {
     "AmbiguousRunId": "runwright.core.errors",
     "ConflictError": "runwright.core.errors",
     "DefinitionError": "runwright.core.errors",
+    "DuplicateExecutor": "runwright.core.errors",
     "Engine": "runwright.wiring",
     "ExecutionError": "runwright.core.errors",
     "Executor": "runwright.ports.executor",
@@ -85,6 +92,8 @@ _HOMES = {
     "GoalTimeout": "runwright.core.errors",
     "InternalError": "runwright.core.errors",
     "LeaseLost": "runwright.core.errors",
+    "LocalSession": "runwright.wiring.local",
+    "NoExecutorFound": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
     "Observe": "runwright.executors.observe",
     "Oscillation": "runwright.core.errors",
@@ -102,6 +111,7 @@ _HOMES = {
     "Result": "runwright.core.task",
     "ResumePlan": "runwright.core.options",
     "Retry": "runwright.executors.retry",
+    "RetryPolicy": "runwright.core.retry",
     "Router": "runwright.executors.router",
     "Run": "runwright.core.run",
     "RunFilter": "runwright.ports.stores",
@@ -122,6 +132,8 @@ _HOMES = {
     "TaskFailed": "runwright.core.errors",
     "TaskRole": "runwright.core.states",
     "TaskState": "runwright.core.states",
+    "TasksFailed": "runwright.core.errors",
+    "UnopenedSession": "runwright.core.errors",
     "UsageError": "runwright.core.errors",
     "Workflow": "runwright.core.workflow",
     "decode_workflow": "runwright.wiring",
