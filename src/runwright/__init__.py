@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from runwright.engines.actions import Goal as Goal
     from runwright.engines.goal_options import ReconcilerOptions as ReconcilerOptions
     from runwright.engines.steps import Step as Step
+    from runwright.executors.followups import Followups as Followups
     from runwright.executors.observe import Observe as Observe
     from runwright.executors.retry import Retry as Retry
     from runwright.executors.router import Router as Router
@@ -85,6 +86,7 @@ _HOMES = {
     "Failure": "runwright.core.errors",
     "FailurePolicy": "runwright.core.options",
     "FatalError": "runwright.core.errors",
+    "Followups": "runwright.executors.followups",
     "Goal": "runwright.engines.actions",
     "GoalCancelled": "runwright.core.errors",
     "GoalFailed": "runwright.core.errors",

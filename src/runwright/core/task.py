@@ -37,13 +37,15 @@ class Result(Struct, frozen=True, kw_only=True):
         outputs: Files it made, relative to the session's output directory of the task.
         value: Its return value as plain data; for a command the last non-empty line of its standard output.
         variables: Values it named itself, by a file of ``NAME=value`` lines or as its executor allows.
-        followups: Tasks to run next, as its children.
+        followups: Tasks to run next, as its children; ids may be short (``child``) or in full (``parent.child``).
+        children: Results of the follow-ups that have run, theirs included, by id.
     """
 
     outputs: tuple[str, ...] = ()
     value: Any = None
     variables: Mapping[str, str] = field(default_factory=dict)
     followups: tuple[Task, ...] = ()
+    children: "Mapping[TaskId, Result]" = field(default_factory=dict)
 
 
 replace = structs.replace
