@@ -1,4 +1,4 @@
-"""Another attempt, listeners and defaults, around an executor that does as it is told."""
+"""Another attempt and defaults, around an executor that does as it is told."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +9,9 @@ import pytest
 
 from runwright.core.errors import Failure, NoExecutorFound, TaskFailed
 from runwright.core.retry import RetryPolicy
-from runwright.core.states import TaskState
 from runwright.core.task import Result, SessionId, Task, TaskId
 from runwright.executors.configured import Configured
-from runwright.executors.observe import Observe, TaskEvent
+from runwright.executors.observe import Observe
 from runwright.executors.retry import Retry
 from runwright.ports.executor import Session
 from runwright.testing import LocalSession
@@ -132,129 +131,8 @@ def test_defaults(
     assert task.args == args
 
 
-def told(session: LocalSession, inner: Inner, *listeners: Callable[[TaskEvent], Any], tasks: int = 1) -> None:
-    async def run() -> None:
-        observed = Observe(inner)
-        for listener in listeners:
-            observed.listen(listener)
-        await observed.open_session(session)
-        try:
-            for _ in range(tasks):
-                await observed.execute(session, TASK)
-        finally:
-            await observed.close_session(session.id)
-
-    asyncio.run(run())
-
-
-def test_listeners_hear_what_becomes_of_a_task(session: LocalSession) -> None:
-    heard: list[TaskEvent] = []
-    told(session, Inner(), heard.append)
-    assert [event.state for event in heard] == [TaskState.RUNNING, TaskState.SUCCEEDED]
-    assert {(event.session_id, event.task_id) for event in heard} == {(session.id, "t")}
-
-
-def test_listeners_hear_of_failure_and_cancellation(session: LocalSession) -> None:
-    def cancel() -> None:
-        raise asyncio.CancelledError
-
-    heard: list[TaskEvent] = []
-    with pytest.raises(TaskFailed):
-        told(session, Inner(failing(1)), heard.append)
-    with pytest.raises(asyncio.CancelledError):
-        told(session, Inner(cancel), heard.append)
-    assert [event.state for event in heard[1::2]] == [TaskState.FAILED, TaskState.CANCELLED]
-    assert isinstance(heard[1].error, TaskFailed)
-    assert isinstance(heard[3].error, asyncio.CancelledError)
-
-
-def test_a_slow_listener_delays_nobody_and_loses_nothing(session: LocalSession) -> None:
-    quick: list[TaskEvent] = []
-    slow: list[TaskEvent] = []
-    gate = asyncio.Event()
-
-    async def listen(event: TaskEvent) -> None:
-        await gate.wait()
-        slow.append(event)
-
-    async def run() -> None:
-        observed = Observe(Inner())
-        observed.listen(quick.append)
-        observed.listen(listen)
-        await observed.open_session(session)
-        for _ in range(100):
-            await observed.execute(session, TASK)
-        assert not slow
-        gate.set()
-        await observed.close_session(session.id)
-
-    asyncio.run(run())
-    assert slow == quick
-    assert len(slow) == 200
-
-
-def test_errors_of_listeners_come_out_at_the_end(session: LocalSession) -> None:
-    heard: list[TaskEvent] = []
-
-    def broken(event: TaskEvent) -> None:
-        raise ValueError(event.state)
-
-    inner = Inner()
-    with pytest.raises(ExceptionGroup) as caught:
-        told(session, inner, broken, heard.append)
-    assert [str(error) for error in caught.value.exceptions] == ["running", "succeeded"]
-    assert len(heard) == 2
-    inner.close_error = OSError("can't close")
-    with pytest.raises(ExceptionGroup) as caught:
-        told(session, inner, broken)
-    assert [str(error) for error in caught.value.exceptions] == ["can't close", "running", "succeeded"]
-    with pytest.raises(OSError, match="can't close"):
-        told(session, inner, heard.append)
-
-
-def test_a_listener_that_comes_later_hears_later_sessions(session: LocalSession) -> None:
-    heard: list[TaskEvent] = []
-
-    async def run() -> None:
-        observed = Observe(Inner())
-        await observed.open_session(session)
-        observed.listen(heard.append)
-        await observed.execute(session, TASK)
-        await observed.close_session(session.id)
-        await observed.close_session(session.id)
-
-    asyncio.run(run())
-    assert heard == []
-
-
-def test_an_opening_that_fails_leaves_no_listener(session: LocalSession) -> None:
-    class Refuses(Inner):
-        async def open_session(self, session: Session) -> None:
-            raise OSError("can't open")
-
-    async def run() -> set[Any]:
-        observed = Observe(Refuses())
-        observed.listen(lambda _: None)
-        with pytest.raises(OSError, match="can't open"):
-            await observed.open_session(session)
-        return asyncio.all_tasks()
-
-    assert len(asyncio.run(run())) == 1
-
-
-def test_a_cancelled_closing_leaves_no_listener(session: LocalSession) -> None:
-    async def run() -> set[Any]:
-        observed = Observe(Inner())
-        for _ in range(2):
-            observed.listen(lambda _: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
-        await observed.open_session(session)
-        await observed.execute(session, TASK)
-        closing = asyncio.create_task(observed.close_session(session.id))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
-        return asyncio.all_tasks()
-
-    assert len(asyncio.run(run())) == 1
+def test_time_and_chance_are_the_loops_own_unless_told_otherwise(session: LocalSession) -> None:
+    inner = Inner(failing(1))
+    policy = RetryPolicy(retries=1, delay=0.001, jitter=1.0)
+    assert asyncio.run(Retry(inner, policy).execute(session, TASK)).value == "done"
+    assert len(inner.tasks) == 2
