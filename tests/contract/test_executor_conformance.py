@@ -11,21 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executor_functions import HOLD, hold
+from executor_functions import HOLD, hold, hold_loop
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.process import WardenProcesses
-from runwright.core.errors import Failure, TaskFailed
+from runwright.core.errors import ExecutionError, Failure, TaskFailed
 from runwright.core.retry import RetryPolicy
 from runwright.core.task import Result, SessionId, Task, TaskId, replace
 from runwright.executors.configured import Configured
+from runwright.executors.followups import Followups
 from runwright.executors.observe import Observe
 from runwright.executors.python import Python
 from runwright.executors.retry import Retry
 from runwright.executors.router import Router
 from runwright.executors.shell import Shell
 from runwright.ports.executor import Executor, NoSessions, Session
-from runwright.testing import CHECKS, NotConforming, Strict, Subject, check_executor, run_check
+from runwright.ports.system import Command, Exit
+from runwright.testing import (
+    CHECKS,
+    FakeProcesses,
+    NotConforming,
+    Script,
+    Strict,
+    Subject,
+    check_executor,
+    run_check,
+)
+from runwright.testing.processes import command_text
 
 FUNCTIONS = {"PYTHONPATH": str(Path(__file__).parent)}
 VALUE = {"a": [1, "two", None]}
@@ -49,6 +61,7 @@ def shell_subject(open_: Callable[[], AbstractAsyncContextManager[Executor]]) ->
         variables={"A": "1"},
         prints=Task(id=TaskId("task"), args={"cmd": "echo out; echo err >&2"}),
         output=b"out\nerr\n",
+        failure=Failure(code="E_EXIT", message="", exit_code=3),
         abandons=lambda file: shell_task("sh", "-c", BACKGROUND, "sh", *held, str(file)),
     )
 
@@ -71,6 +84,7 @@ def python_subject(open_: Callable[[], AbstractAsyncContextManager[Executor]], m
         output=b"a word\n",
         abandons=(lambda file: python_task(mode, "abandon", path=str(file))) if is_process else None,
         stops=mode != "thread",
+        failure=Failure(code="E_EXCEPTION", message="", exit_code=1 if is_process else None),
     )
 
 
@@ -87,9 +101,34 @@ def routed(subject: Subject, route: str) -> Subject:
         **{
             **{name: getattr(subject, name) for name in subject.__struct_fields__},
             **{name: by_route(getattr(subject, name)) for name in ("succeeds", "names", "prints")},
-            **{name: made(getattr(subject, name)) for name in ("fails", "holds", "abandons")},
+            **{name: made(getattr(subject, name)) for name in ("fails", "holds", "abandons", "follows")},
         }
     )
+
+
+def following(subject: Subject, leaf: str = "") -> Subject:
+    """The same subject with a task from which others follow; `Chains` runs them under its route."""
+
+    def follows(count: int, depth: int) -> Task:
+        route = f"{leaf}.chains" if leaf else "chains"
+        return Task(id=TaskId("root"), executor=route, args={"wide": count // depth, "left": depth})
+
+    return Subject(
+        **{**{name: getattr(subject, name) for name in subject.__struct_fields__}, "follows": follows}
+    )
+
+
+class Chains(NoSessions):
+    """From its tasks others follow: so many at first, and one from each of those until the depth is reached."""
+
+    def __init__(self, route: str = "chains") -> None:
+        self.route = route
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        wide, left = task.args["wide"], task.args["left"]
+        args = {"wide": 1, "left": left - 1}
+        names = [str(number) for number in range(wide if left else 0)]
+        return Result(followups=tuple(Task(id=TaskId(n), executor=self.route, args=args) for n in names))
 
 
 def opened(
@@ -137,6 +176,49 @@ def defaulted(processes: WardenProcesses) -> Executor:
     return Configured(Strict(Python(processes)), {"mode": "async", "env": FUNCTIONS})
 
 
+def tree(processes: WardenProcesses, limit: int | None = None) -> Executor:
+    """Everything: a router in an observer in a retry, below follow-ups."""
+    router = Router(
+        {"chains": Strict(Chains()), "sh": Strict(Shell(processes)), "py.*": Strict(Python(processes))}
+    )
+    return Strict(Followups(Strict(retry(Strict(observe(Strict(router))))), limit))
+
+
+def nested(processes: WardenProcesses) -> Executor:
+    """Follow-ups below a router, and others above it."""
+    inner = Followups(Router({"chains": Chains(), "py": Python(processes)}), 4)
+    return Followups(Router({"in": inner}), 5)
+
+
+def fake_shell(_: WardenProcesses) -> Executor:
+    """The shell on the fake of its processes, which do what those of `shell_subject` would."""
+    return Strict(Shell(FakeProcesses(fake_script)))
+
+
+def fake_script(command: Command) -> Script:
+    argv = command.argv
+    if argv[-3:-1] == ("-c", HOLD):
+        return Script(work=lambda: hold_loop(argv[-1]), seconds=0.001)
+    if SAY_AND_FAIL in argv:
+        return Script(output=(("stderr", f"{argv[-1]}\n".encode()),), exit=Exit(code=3))
+    text = command_text(command)
+    if "RUNWRIGHT_OUTPUT" in text:
+        return Script(work=lambda: write_output(command))
+    printed = {"echo one; echo two; echo": b"one\ntwo\n\n", "echo out; echo err >&2": b"out\n"}[text]
+    errors = b"err\n" if "err" in text else b""
+    return Script(output=(("stdout", printed), ("stderr", errors)))
+
+
+async def write_output(command: Command) -> None:
+    Path(command.env["RUNWRIGHT_OUTPUT"]).write_text("A=1\n")
+
+
+def fake_subject() -> Subject:
+    subject = shell_subject(opened(fake_shell))
+    fields = {name: getattr(subject, name) for name in subject.__struct_fields__}
+    return Subject(**{**fields, "abandons": None})
+
+
 SUBJECTS = {
     "shell": shell_subject(opened(lambda p: Strict(Shell(p)))),
     "python-async": python_subject(opened(lambda p: Strict(Python(p))), "async"),
@@ -155,6 +237,12 @@ SUBJECTS = {
     "deep-shell": routed(shell_subject(opened(deep)), "shell"),
     "deep-python": routed(python_subject(opened(deep), "async"), "here.python"),
     "deep-process": routed(python_subject(opened(deep), "process"), "here.python"),
+    "fake-shell": fake_subject(),
+    "followups": python_subject(opened(lambda p: Followups(Strict(Python(p)))), "async"),
+    "followups-one": python_subject(opened(lambda p: Followups(Strict(Python(p)), 7)), "process"),
+    "tree-shell": following(routed(shell_subject(opened(tree)), "sh")),
+    "tree-python": following(routed(python_subject(opened(lambda p: tree(p, 5)), "async"), "py.x")),
+    "tree-nested": following(routed(python_subject(opened(nested), "async"), "in.py"), "in"),
 }
 
 
@@ -190,7 +278,7 @@ class Plain(NoSessions):
         return Result(value=1, variables={"A": "1"})
 
     async def fail(self, session: Session, text: str) -> None:
-        raise TaskFailed(Failure(code="E_X", message=session.redact(text)))
+        raise TaskFailed(Failure(code="E_X", message=session.redact(text), exit_code=3))
 
     async def hold(self, text: str) -> None:
         await self.run(text)
@@ -235,7 +323,13 @@ def plain_subject(executor: type[Executor]) -> Subject:
         prints=task("print"),
         output=b"out",
         abandons=lambda file: task("abandon", str(file)),
+        failure=Failure(code="E_X", message="", exit_code=3),
+        follows=follow if issubclass(executor, Recurses) else None,
     )
+
+
+def follow(count: int, depth: int) -> Task:
+    return Task(id=TaskId("root"), args={"wide": count // depth, "left": depth})
 
 
 class WrongValue(Plain):
@@ -372,6 +466,26 @@ class OpensForEver(Plain):
             await asyncio.sleep(0)
 
 
+class SwallowsWhileClosing(Plain):
+    async def close_session(self, session_id: SessionId) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            return
+
+
+class ClosesForEver(Plain):
+    async def close_session(self, session_id: SessionId) -> None:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+
+class ClosesInTheBackground(Plain):
+    async def close_session(self, session_id: SessionId) -> None:
+        self.closing = asyncio.create_task(asyncio.sleep(3600))
+        await asyncio.sleep(0)
+
+
 class SuspendsForEver(Plain):
     async def hold(self, text: str) -> None:
         for _ in range(1000):
@@ -381,6 +495,78 @@ class SuspendsForEver(Plain):
 class NoOutput(Plain):
     async def execute(self, session: Session, task: Task) -> Result:
         return Result(value=1)
+
+
+class LosesData(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise TaskFailed(Failure(code="E_X", message=session.redact(text)))
+
+
+class LosesTheFailure(Plain):
+    async def fail(self, session: Session, text: str) -> None:
+        raise ExecutionError(session.redact(text))
+
+
+class LastSession(Plain):
+    """Takes the session that was opened last for that of every task."""
+
+    async def open_session(self, session: Session) -> None:
+        self.session = session
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        return await super().execute(self.session, task)
+
+
+class OneOpening(Plain):
+    def __init__(self) -> None:
+        self.opening = 0
+
+    async def open_session(self, session: Session) -> None:
+        self.opening += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if self.opening > 1:
+            raise TaskFailed(Failure(code="E_X", message="busy opening"))
+        self.opening -= 1
+
+
+class LeavesWatchers(Plain):
+    async def run(self, text: str) -> None:
+        self.task = asyncio.create_task(asyncio.sleep(3600))
+        await super().run(text)
+
+
+class Recurses(Plain):
+    """Runs follow-ups in the obvious way."""
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        if "wide" not in task.args:
+            return await super().execute(session, task)
+        result = await Chains().execute(session, task)
+        children = {}
+        for child in result.followups:
+            own = replace(child, id=TaskId(f"{task.id}.{child.id}"))
+            found = await self.execute(session, own)
+            children |= {own.id: found, **found.children}
+        return self.combined(children)
+
+    def combined(self, children: dict[TaskId, Result]) -> Result:
+        return Result(children=children)
+
+
+class LosesFollowups(Recurses):
+    def combined(self, children: dict[TaskId, Result]) -> Result:
+        return Result(children=dict(list(children.items())[:5]))
+
+
+class Flattens(Recurses):
+    def combined(self, children: dict[TaskId, Result]) -> Result:
+        return Result(children={TaskId(key.replace(".", "/")): one for key, one in children.items()})
+
+
+class LeavesFollowups(Recurses):
+    def combined(self, children: dict[TaskId, Result]) -> Result:
+        return Result(children=children, followups=(Task(id=TaskId("x")),))
 
 
 BROKEN: list[tuple[str, type[Executor], str]] = [
@@ -405,12 +591,25 @@ BROKEN: list[tuple[str, type[Executor], str]] = [
     ("cancelled_at_every_await", SuspendsForEver, "waits more than"),
     ("cancelled_opening", SwallowsWhileOpening, "comes out as"),
     ("cancelled_opening", OpensForEver, "waits more than"),
+    ("cancelled_closing", SwallowsWhileClosing, "comes out as"),
+    ("cancelled_closing", ClosesForEver, "waits more than"),
+    ("cancelled_closing", ClosesInTheBackground, "there live on"),
     ("several_tasks", OneAtATime, "busy"),
     ("several_sessions", OneSession, "ended a task of another"),
     ("nothing_left", LeavesProcesses, "lives on"),
     ("nothing_left", NoOutput, "nothing was left"),
     ("sessions_in_turn", OnceOnly, "a later session"),
     ("value", LeavesLoopTasks, "tasks of the loop live on"),
+    ("data_of_failure", LosesData, "exit_code of the failure is None"),
+    ("data_of_failure", LosesTheFailure, "the failure is lost"),
+    ("sessions_at_once", LastSession, "has the log b''"),
+    ("sessions_at_once", OneOpening, "busy opening"),
+    ("after_the_end", LeavesProcesses, "lives on"),
+    ("after_the_end", LeavesWatchers, "tasks of the loop live on"),
+    ("followups", Recurses, "recursion"),
+    ("followups", LosesFollowups, "5 tasks followed, not 6"),
+    ("followups", Flattens, "to a depth of 0, not 3"),
+    ("followups", LeavesFollowups, "that have not run"),
 ]
 LEFT: list[tuple[subprocess.Popen[bytes] | None, Path]] = []
 
@@ -438,7 +637,7 @@ def test_a_broken_one_is_caught(name: str, executor: type[Executor], message: st
         finally:
             release_what_was_left()
 
-    with pytest.raises((NotConforming, TaskFailed), match=message):
+    with pytest.raises((NotConforming, TaskFailed, RecursionError), match=message):
         asyncio.run(check())
 
 
@@ -465,7 +664,7 @@ def test_what_an_executor_does_not_offer_is_not_asked(tmp_path: Path) -> None:
         holds=subject.holds,
         takes_args=False,
     )
-    for name in ("variables", "output", "nothing_left", "unknown_args"):
+    for name in ("variables", "output", "nothing_left", "unknown_args", "data_of_failure", "followups"):
         asyncio.run(run_check(name, lean, tmp_path))
 
 

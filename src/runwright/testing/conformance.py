@@ -8,63 +8,41 @@ Describe an executor by a `Subject`, then call `check_executor`, or run the `CHE
 """
 
 import asyncio
-import fcntl
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
-from runwright.core.errors import ExecutionError, TaskFailed
+from runwright.core.errors import Failure, TaskFailed
 from runwright.core.task import Result, SessionId, Task, TaskId, replace
 from runwright.ports.executor import Executor, Session
-from runwright.testing.cancelling import cancelled_at
 from runwright.testing.sessions import LocalSession
+from runwright.testing.subject import (
+    DEADLINE,
+    NotConforming,
+    Subject,
+    begun,
+    call_cancelled_at,
+    cancel,
+    error_of,
+    has_bytes,
+    is_locked,
+    opened,
+    release,
+    require,
+    texts,
+)
 
 SECRET = "correct-horse/battery+staple"  # noqa: S105 - it opens nothing
-DEADLINE = 30.0
-"""Seconds after which what a check waits for counts as missing."""
+FOLLOWUPS, DEPTH = 10_000, 1_000
+"""How many tasks follow from one in a check, and how deep."""
+
+SESSIONS = 4
+"""How many are open at once in a check."""
 
 MOST_AWAITS = 50
 """Cancellations tried in one call; no executor of ours suspends more often for a task that ends at once."""
-
-
-class NotConforming(AssertionError):
-    """An executor does not keep the contract; the message says which part of it."""
-
-
-class Subject(Struct, frozen=True, kw_only=True):
-    """An executor to check, and tasks in its own language.
-
-    Attributes:
-        open: Makes a fresh executor inside the running loop, and frees what it uses afterwards.
-        succeeds: Ends well, with `value` as its value.
-        fails: Makes a task whose failure names the text it is given.
-        holds: Makes a task that opens the file it is given for appending, locks it by ``flock``, writes a byte into
-            it, and goes on until it is stopped or a file of that name and ``.release`` exists; then it ends well.
-        names: Sets the variables `variables`; None if the executor has none to offer.
-        prints: Writes `output` to its log; None if the executor has no output.
-        abandons: Like `holds`, but what goes on is a process of its own, which the task does not wait for; None if the
-            executor starts no processes.
-        takes_args: False for an executor that takes whatever arguments come.
-        stops: False if what `holds` makes can't be stopped but by its release, as a thread.
-    """
-
-    open: Callable[[], AbstractAsyncContextManager[Executor]]
-    succeeds: Task
-    value: Any
-    fails: Callable[[str], Task]
-    holds: Callable[[Path], Task]
-    names: Task | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    prints: Task | None = None
-    output: bytes = b""
-    abandons: Callable[[Path], Task] | None = None
-    takes_args: bool = True
-    stops: bool = True
 
 
 Check = Callable[[Subject, Path], Awaitable[None]]
@@ -103,7 +81,7 @@ async def run_check(name: str, subject: Subject, folder: Path) -> None:
     async with asyncio.timeout(4 * DEADLINE):
         await CHECKS[name](subject, folder)
     left = asyncio.all_tasks() - before
-    _require(not left, f"tasks of the loop live on: {left}")
+    require(not left, f"tasks of the loop live on: {left}")
 
 
 class Strict:
@@ -121,101 +99,101 @@ class Strict:
 
     async def open_session(self, session: Session) -> None:
         """Open the session on the inner executor, once."""
-        _require(session.id not in self.opened, f"session {session.id} is opened twice")
+        require(session.id not in self.opened, f"session {session.id} is opened twice")
         self.opened.append(session.id)
         await self._inner.open_session(session)
         self._ready.add(session.id)
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Run a task of an open session."""
-        _require(session.id in self._ready, f"task {task.id} comes while session {session.id} is not open")
+        require(session.id in self._ready, f"task {task.id} comes while session {session.id} is not open")
         return await self._inner.execute(session, task)
 
     async def close_session(self, session_id: SessionId) -> None:
         """Close an open session."""
-        _require(session_id in self._ready, f"session {session_id} is closed while it is not open")
+        require(session_id in self._ready, f"session {session_id} is closed while it is not open")
         self._ready.discard(session_id)
         self.closed.append(session_id)
         await self._inner.close_session(session_id)
 
 
 async def _value(subject: Subject, folder: Path) -> None:
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         before = msgspec.json.encode(subject.succeeds)
         result = await executor.execute(session, subject.succeeds)
-        _require(isinstance(result, Result), f"a result is a Result, not {result!r}")
-        _require(result.value == subject.value, f"the value is {result.value!r}, not {subject.value!r}")
-        _require(msgspec.json.encode(subject.succeeds) == before, "the task was changed")
+        require(isinstance(result, Result), f"a result is a Result, not {result!r}")
+        require(result.value == subject.value, f"the value is {result.value!r}, not {subject.value!r}")
+        require(msgspec.json.encode(subject.succeeds) == before, "the task was changed")
 
 
 async def _variables(subject: Subject, folder: Path) -> None:
     if subject.names is None:
         return
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         found = dict((await executor.execute(session, subject.names)).variables)
-        _require(found == dict(subject.variables), f"the variables are {found}, not {subject.variables}")
+        require(found == dict(subject.variables), f"the variables are {found}, not {subject.variables}")
 
 
 async def _output(subject: Subject, folder: Path) -> None:
     if subject.prints is None:
         return
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         await executor.execute(session, subject.prints)
         logged = session.log(subject.prints.id).read()
-        _require(logged == subject.output, f"the log holds {logged!r}, not {subject.output!r}")
+        require(logged == subject.output, f"the log holds {logged!r}, not {subject.output!r}")
 
 
 async def _failure(subject: Subject, folder: Path) -> None:
-    async with _opened(subject, folder) as (executor, session):
-        error = await _error_of(executor, session, subject.fails("too-bad"))
+    async with opened(subject, folder) as (executor, session):
+        error = await error_of(executor, session, subject.fails("too-bad"))
         code = error.failure.code if isinstance(error, TaskFailed) else error.code
-        _require(re.fullmatch(r"E_[A-Z_]+", code) is not None, f"{code!r} is no code of a failure")
-        _require(bool(str(error)), "a failure says what went wrong")
-        _require("too-bad" in _texts(error), f"the failure does not say why: {_texts(error)!r}")
+        require(re.fullmatch(r"E_[A-Z_]+", code) is not None, f"{code!r} is no code of a failure")
+        require(bool(str(error)), "a failure says what went wrong")
+        require("too-bad" in texts(error), f"the failure does not say why: {texts(error)!r}")
         again = await executor.execute(session, subject.succeeds)
-        _require(again.value == subject.value, "a failure spoils the session for other tasks")
+        require(again.value == subject.value, "a failure spoils the session for other tasks")
 
 
 async def _unknown_args(subject: Subject, folder: Path) -> None:
     if not subject.takes_args:
         return
     wrong = replace(subject.succeeds, args={**subject.succeeds.args, "no_such_argument": 1})
-    async with _opened(subject, folder) as (executor, session):
-        error = await _error_of(executor, session, wrong)
+    async with opened(subject, folder) as (executor, session):
+        error = await error_of(executor, session, wrong)
         code = error.failure.code if isinstance(error, TaskFailed) else error.code
-        _require(code == "E_ARGS", f"an unknown argument is E_ARGS, not {code}")
-        _require("no_such_argument" in str(error), f"the failure does not name the argument: {error}")
+        require(code == "E_ARGS", f"an unknown argument is E_ARGS, not {code}")
+        require("no_such_argument" in str(error), f"the failure does not name the argument: {error}")
 
 
 async def _secrets(subject: Subject, folder: Path) -> None:
     task = subject.fails(SECRET)
-    async with _opened(subject, folder) as (executor, session):
-        told = _texts(await _error_of(executor, session, task))
-        _require(SECRET in told, f"the failure does not name the text it is to name: {told!r}")
-    async with _opened(subject, folder, secrets=(SECRET,)) as (executor, session):
-        told = _texts(await _error_of(executor, session, task))
-        _require(SECRET not in told, f"a secret is in the failure: {told!r}")
+    async with opened(subject, folder) as (executor, session):
+        told = texts(await error_of(executor, session, task))
+        require(SECRET in told, f"the failure does not name the text it is to name: {told!r}")
+    async with opened(subject, folder, secrets=(SECRET,)) as (executor, session):
+        told = texts(await error_of(executor, session, task))
+        require(SECRET not in told, f"a secret is in the failure: {told!r}")
 
 
 async def _cancelled_while_running(subject: Subject, folder: Path) -> None:
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         file = folder / "held"
         work = asyncio.create_task(executor.execute(session, subject.holds(file)))
-        await _begun(file, work)
-        await _cancel(subject, work, file)
-        _require(not _is_locked(file), "what a cancelled task has started lives on")
+        await begun(file, work)
+        await cancel(subject, work, file)
+        require(not is_locked(file), "what a cancelled task has started lives on")
         again = await executor.execute(session, subject.succeeds)
-        _require(again.value == subject.value, "a cancellation spoils the session for other tasks")
+        require(again.value == subject.value, "a cancellation spoils the session for other tasks")
 
 
 async def _cancelled_at_every_await(subject: Subject, folder: Path) -> None:
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         for number in range(MOST_AWAITS):
             file = folder / f"held-{number}"
-            _release(file)
+            release(file)
             call = executor.execute(session, subject.holds(file))
-            suspended = await _cancelled_at(number, call)
-            _require(not _is_locked(file), f"after a cancellation at await {number} something lives on")
+            suspended = await call_cancelled_at(number, call)
+            require(not is_locked(file), f"after a cancellation at await {number} something lives on")
             if not suspended:
                 return
     raise NotConforming(f"a short task waits more than {MOST_AWAITS} times")
@@ -225,7 +203,7 @@ async def _cancelled_opening(subject: Subject, folder: Path) -> None:
     for number in range(MOST_AWAITS):
         async with subject.open() as executor:
             session = LocalSession(folder)
-            if not await _cancelled_at(number, executor.open_session(session)):
+            if not await call_cancelled_at(number, executor.open_session(session)):
                 await executor.close_session(session.id)
                 return
             other = LocalSession(folder)
@@ -235,20 +213,39 @@ async def _cancelled_opening(subject: Subject, folder: Path) -> None:
     raise NotConforming(f"opening waits more than {MOST_AWAITS} times")
 
 
+async def _cancelled_closing(subject: Subject, folder: Path) -> None:
+    for number in range(MOST_AWAITS):
+        async with subject.open() as executor:
+            session = LocalSession(folder)
+            before = asyncio.all_tasks()
+            await executor.open_session(session)
+            await executor.execute(session, subject.succeeds)
+            cancelled = await call_cancelled_at(number, executor.close_session(session.id))
+            left = asyncio.all_tasks() - before
+            require(not left, f"after a cancellation at await {number} of closing, there live on: {left}")
+            if not cancelled:
+                return
+            other = LocalSession(folder)
+            await executor.open_session(other)
+            await executor.execute(other, subject.succeeds)
+            await executor.close_session(other.id)
+    raise NotConforming(f"closing waits more than {MOST_AWAITS} times")
+
+
 async def _several_tasks(subject: Subject, folder: Path) -> None:
     files = [folder / f"held-{number}" for number in range(4)]
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         tasks = [
             replace(subject.holds(file), id=TaskId(f"task-{number}")) for number, file in enumerate(files)
         ]
         work = [asyncio.create_task(executor.execute(session, task)) for task in tasks]
         for file, one in zip(files, work, strict=True):
-            await _begun(file, one)
+            await begun(file, one)
         for file in files:
-            _require(_is_locked(file), "a task ended before it was released")
-            _release(file)
+            require(is_locked(file), "a task ended before it was released")
+            release(file)
         await asyncio.gather(*work)
-        _require(not any(map(_is_locked, files)), "what a finished task has started lives on")
+        require(not any(map(is_locked, files)), "what a finished task has started lives on")
 
 
 async def _several_sessions(subject: Subject, folder: Path) -> None:
@@ -259,12 +256,12 @@ async def _several_sessions(subject: Subject, folder: Path) -> None:
         await executor.open_session(two)
         file = folder / "held"
         work = asyncio.create_task(executor.execute(one, subject.holds(file)))
-        await _begun(file, work)
+        await begun(file, work)
         result = await executor.execute(two, subject.succeeds)
-        _require(result.value == subject.value, "a second session gets another value")
+        require(result.value == subject.value, "a second session gets another value")
         await executor.close_session(two.id)
-        _require(_is_locked(file), "the end of one session ended a task of another")
-        _release(file)
+        require(is_locked(file), "the end of one session ended a task of another")
+        release(file)
         await work
         await executor.close_session(one.id)
 
@@ -273,10 +270,10 @@ async def _nothing_left(subject: Subject, folder: Path) -> None:
     if subject.abandons is None:
         return
     file = folder / "held"
-    async with _opened(subject, folder) as (executor, session):
+    async with opened(subject, folder) as (executor, session):
         await executor.execute(session, subject.abandons(file))
-        _require(_has_bytes(file), "nothing was left to live on")
-        _require(not _is_locked(file), "what a finished task has started lives on")
+        require(has_bytes(file), "nothing was left to live on")
+        require(not is_locked(file), "what a finished task has started lives on")
 
 
 async def _sessions_in_turn(subject: Subject, folder: Path) -> None:
@@ -285,8 +282,90 @@ async def _sessions_in_turn(subject: Subject, folder: Path) -> None:
             session = LocalSession(folder)
             await executor.open_session(session)
             result = await executor.execute(session, subject.succeeds)
-            _require(result.value == subject.value, "a later session gets another value")
+            require(result.value == subject.value, "a later session gets another value")
             await executor.close_session(session.id)
+
+
+async def _data_of_failure(subject: Subject, folder: Path) -> None:
+    if subject.failure is None:
+        return
+    async with opened(subject, folder) as (executor, session):
+        error = await error_of(executor, session, subject.fails("too-bad"))
+        require(isinstance(error, TaskFailed), f"the failure is lost: {error!r}")
+        assert isinstance(error, TaskFailed)
+        found, expected = error.failure, subject.failure
+        for name in ("code", "exit_code", "signal"):
+            value, wanted = getattr(found, name), getattr(expected, name)
+            require(value == wanted, f"the {name} of the failure is {value!r}, not {wanted!r}")
+        copied = msgspec.json.decode(msgspec.json.encode(found), type=Failure)
+        require(copied == found, "the failure is no plain data")
+
+
+async def _sessions_at_once(subject: Subject, folder: Path) -> None:
+    async with subject.open() as executor:
+        source = LocalSession(folder).source
+        sessions = [LocalSession(folder, source=source) for _ in range(SESSIONS)]
+        await asyncio.gather(*(executor.open_session(session) for session in sessions))
+        await asyncio.gather(*(_use(subject, executor, session) for session in sessions))
+        await asyncio.gather(*(executor.close_session(session.id) for session in sessions))
+
+
+async def _use(subject: Subject, executor: Executor, session: LocalSession) -> None:
+    """Run in one of several sessions what shows in its value, its variables, its log and its failure."""
+    tasks = [replace(subject.succeeds, id=TaskId(f"succeeds-{number}")) for number in range(2)]
+    for result in await asyncio.gather(*(executor.execute(session, task) for task in tasks)):
+        require(result.value == subject.value, "of several sessions one gets another value")
+    if subject.names is not None:
+        named = dict((await executor.execute(session, subject.names)).variables)
+        require(named == dict(subject.variables), "of several sessions one gets other variables")
+    if subject.prints is not None:
+        task = replace(subject.prints, id=TaskId("prints"))
+        await executor.execute(session, task)
+        logged = session.log(task.id).read()
+        require(logged == subject.output, f"of several sessions one has the log {logged!r}")
+    told = texts(await error_of(executor, session, subject.fails(session.id)))
+    require(session.id in told, f"of several sessions one gets another's failure: {told!r}")
+
+
+async def _after_the_end(subject: Subject, folder: Path) -> None:
+    async with subject.open() as executor:
+        session = LocalSession(folder)
+        before = asyncio.all_tasks()
+        await executor.open_session(session)
+        files = [folder / f"held-{number}" for number in range(2)]
+        tasks = [replace(subject.holds(file), id=TaskId(file.name)) for file in files]
+        work = [asyncio.create_task(executor.execute(session, task)) for task in tasks]
+        for file, one in zip(files, work, strict=True):
+            await begun(file, one)
+        await cancel(subject, work[0], files[0])
+        release(files[1])
+        await work[1]
+        if subject.abandons is not None:
+            files.append(folder / "abandoned")
+            await executor.execute(session, subject.abandons(files[-1]))
+        await executor.close_session(session.id)
+        require(not any(map(is_locked, files)), "after the end of the session something of it lives on")
+        left = asyncio.all_tasks() - before
+        require(not left, f"after the end of the session tasks of the loop live on: {left}")
+
+
+async def _followups(subject: Subject, folder: Path) -> None:
+    if subject.follows is None:
+        return
+    async with opened(subject, folder) as (executor, session):
+        few = await executor.execute(session, subject.follows(6, 3))
+        _check_children(few, 6, 3)
+        async with asyncio.timeout(DEADLINE):
+            many = await executor.execute(session, subject.follows(FOLLOWUPS, DEPTH))
+        _check_children(many, FOLLOWUPS, DEPTH)
+
+
+def _check_children(result: Result, count: int, depth: int) -> None:
+    found = len(result.children)
+    require(found == count, f"{found} tasks followed, not {count}")
+    deepest = max(name.count(".") for name in result.children)
+    require(deepest == depth, f"tasks followed to a depth of {deepest}, not {depth}")
+    require(not result.followups, "there are follow-ups that have not run")
 
 
 CHECKS: Mapping[str, Check] = {
@@ -299,90 +378,14 @@ CHECKS: Mapping[str, Check] = {
     "cancelled_while_running": _cancelled_while_running,
     "cancelled_at_every_await": _cancelled_at_every_await,
     "cancelled_opening": _cancelled_opening,
+    "cancelled_closing": _cancelled_closing,
     "several_tasks": _several_tasks,
     "several_sessions": _several_sessions,
     "nothing_left": _nothing_left,
     "sessions_in_turn": _sessions_in_turn,
+    "data_of_failure": _data_of_failure,
+    "sessions_at_once": _sessions_at_once,
+    "after_the_end": _after_the_end,
+    "followups": _followups,
 }
 """All checks, by name."""
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise NotConforming(message)
-
-
-@asynccontextmanager
-async def _opened(subject: Subject, folder: Path, secrets: tuple[str, ...] = ()) -> Any:
-    async with subject.open() as executor:
-        session = LocalSession(folder, secrets=secrets)
-        await executor.open_session(session)
-        try:
-            yield executor, session
-        finally:
-            await executor.close_session(session.id)
-
-
-async def _error_of(executor: Executor, session: Session, task: Task) -> ExecutionError:
-    try:
-        result = await executor.execute(session, task)
-    except ExecutionError as error:
-        return error
-    except Exception as error:
-        raise NotConforming(f"a failure is an ExecutionError, not {error!r}") from error
-    raise NotConforming(f"a task that must fail gave {result!r}")
-
-
-def _texts(error: ExecutionError) -> str:
-    failure = error.failure if isinstance(error, TaskFailed) else None
-    return f"{error}\n{failure.message}\n{failure.stderr_tail}" if failure else str(error)
-
-
-def _release(file: Path) -> None:
-    file.with_name(f"{file.name}.release").touch()
-
-
-def _is_locked(file: Path) -> bool:
-    """Tell whether anybody holds the lock, in this process or in another."""
-    with file.open("ab") as own:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def _has_bytes(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
-
-
-async def _begun(file: Path, work: "asyncio.Task[Any]") -> None:
-    """Wait until a task holds its file."""
-    async with asyncio.timeout(DEADLINE):
-        while not _has_bytes(file):
-            if work.done():
-                _require(False, f"a task that must wait ended: {work}")
-            await asyncio.sleep(0.005)
-    _require(_is_locked(file), "a task that must hold its file does not")
-
-
-async def _cancel(subject: Subject, work: "asyncio.Task[Any]", file: Path) -> None:
-    work.cancel()
-    if not subject.stops:
-        await asyncio.sleep(0)
-        _release(file)
-    await asyncio.wait([work], timeout=DEADLINE)
-    _require(work.done(), "a cancelled task does not end")
-    _require(work.cancelled(), f"a cancellation comes out as one, not as {work}")
-
-
-async def _cancelled_at(number: int, call: Coroutine[Any, Any, Any]) -> bool:
-    """Cancel a call at one of its awaits, counted from 0; False if it ended before it came there."""
-    reached, work = cancelled_at(number, call)
-    await asyncio.wait([work], timeout=DEADLINE)
-    _require(work.done(), f"a call cancelled at await {number} does not end")
-    if not reached():
-        work.result()
-        return False
-    _require(work.cancelled(), f"a cancellation at await {number} comes out as {work}")
-    return True

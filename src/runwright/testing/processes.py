@@ -1,7 +1,7 @@
 """Fakes of the doors to processes and logs: scripted, in memory, without any wait of their own."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ class Script(Struct, frozen=True, kw_only=True):
         exit: How it ends.
         seconds: How long it takes on the event loop's clock; until then it can be cancelled.
         gate: It ends only when this is set; until then it can be cancelled.
+        work: Called and awaited before it ends, for what it does to the world.
         error: Raised in place of an end, for instance ``E_SPAWN``.
     """
 
@@ -26,6 +27,7 @@ class Script(Struct, frozen=True, kw_only=True):
     exit: Exit = Exit(code=0)
     seconds: float = 0.0
     gate: asyncio.Event | None = None
+    work: Callable[[], Awaitable[None]] | None = None
     error: TaskFailed | None = None
 
 
@@ -101,6 +103,8 @@ async def _play(script: Script, on_output: Callable[[Stream, bytes], None]) -> E
     await asyncio.sleep(script.seconds)
     if script.gate is not None:
         await script.gate.wait()
+    if script.work is not None:
+        await script.work()
     return script.exit
 
 
