@@ -50,6 +50,7 @@ def workloads() -> dict[str, Workload]:
         noop,
         planning,
         steps,
+        wrappers,
     )
 
     return {
@@ -59,5 +60,6 @@ def workloads() -> dict[str, Workload]:
         "layers": layers.measure,
         "noop": noop.measure,
         "steps": steps.measure,
+        "wrappers": wrappers.measure,
         "planning": planning.measure,
     }
