@@ -70,7 +70,6 @@ DOCUMENTED = {
     "executors/goal_commands.py:LONGEST_PLAN": "| what the commands of a goal's `plan` print | 1 MiB |",
     "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT`, `$RUNWRIGHT_STATE` or `$RUNWRIGHT_ACTIONS` | 1 MiB |",
     "executors/followups.py:MOST_SHOWN": "| errors told in the message of a `TasksFailed` | 3 |",
-    "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT` | 1 MiB |",
     "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
     "executors/shell.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
     "executors/shell.py:STDERR_BYTES": "in a failure | 4 KiB |",
