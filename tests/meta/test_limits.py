@@ -71,8 +71,8 @@ DOCUMENTED = {
     "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT`, `$RUNWRIGHT_STATE` or `$RUNWRIGHT_ACTIONS` | 1 MiB |",
     "executors/followups.py:MOST_SHOWN": "| errors told in the message of a `TasksFailed` | 3 |",
     "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
-    "executors/shell.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
-    "executors/shell.py:STDERR_BYTES": "in a failure | 4 KiB |",
+    "executors/command_output.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
+    "executors/command_output.py:STDERR_BYTES": "in a failure | 4 KiB |",
 }
 NO_CONCERN = {
     "engines/driver.py:LARGEST_WINDOW": "how many attempts are reserved at once",

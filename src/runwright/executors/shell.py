@@ -4,26 +4,18 @@ import os
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from signal import Signals
 
 import msgspec
 from msgspec import Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
-from runwright.core.pattern import pattern
 from runwright.core.task import Result, SessionId, Task, TaskId
+from runwright.executors.command_output import CommandOutput, to_failure
 from runwright.executors.output_file import discard, take_variables
-from runwright.ports.executor import LogWriter, NoSessions, Session, Stream
-from runwright.ports.system import Command, Exit, Processes
+from runwright.ports.executor import NoSessions, Session
+from runwright.ports.system import Command, Processes
 
-STDERR_BYTES = 4096
-LINE_BYTES = 1 << 16
 OUTPUT_FOLDER = TaskId(".outputs")
-NOT_FOUND, NOT_EXECUTABLE = 127, 126
-HINTS = {
-    NOT_FOUND: ("command not found", pattern(r"([^\s:]+): (?:command )?not found")),
-    NOT_EXECUTABLE: ("permission denied", pattern(r"([^\s:]+): (?i:permission denied)")),
-}
 _numbers = count(1)
 
 
@@ -79,11 +71,11 @@ class Shell(NoSessions):
         """
         args = _to_args(task)
         file = self._output_folder(session) / f"{os.getpid()}-{next(_numbers)}"
-        output = _Output(session.log(task.id))
+        output = CommandOutput(session.log(task.id))
         try:
             exit_ = await self._processes.run(_to_command(session, args, file), output.take)
             if exit_.code:
-                raise TaskFailed(_to_failure(exit_, output, session))
+                raise TaskFailed(to_failure(exit_, output, session))
         except BaseException:
             discard(file)
             raise
@@ -99,48 +91,6 @@ class Shell(NoSessions):
         if folder is None:
             folder = self._folders[session.id] = session.output_dir(OUTPUT_FOLDER)
         return folder
-
-
-class _Output:
-    """What must be kept of an output of any size: the last line and the end of the errors."""
-
-    def __init__(self, log: LogWriter) -> None:
-        self._log = log
-        self._line = b""
-        self._open = b""
-        self._errors = b""
-
-    def take(self, stream: Stream, data: bytes) -> None:
-        self._log.write(stream, data)
-        if stream == "stderr":
-            self._errors = (self._errors + data)[-2 * STDERR_BYTES :]
-        else:
-            self._take_lines(data)
-
-    def _take_lines(self, data: bytes) -> None:
-        ended, newline, rest = data.rpartition(b"\n")
-        if newline:
-            ended = (self._open + ended).rstrip()
-            if ended:
-                self._line = ended[ended.rfind(b"\n") + 1 :][:LINE_BYTES]
-            self._open = b""
-        self._open += rest[: LINE_BYTES - len(self._open)]
-
-    def last_line(self) -> str:
-        """Return the last line that is not empty, without the white space around it."""
-        return (self._open.strip() or self._line.strip()).decode("utf-8", "replace")
-
-    def errors(self, session: Session) -> str:
-        """Return the end of standard error, at most 4 KiB.
-
-        Twice as much is redacted, because a secret that the beginning of our piece cuts in two is not recognised;
-        what comes before the first line break in the older half is dropped.
-        """
-        data = self._errors
-        if len(data) == 2 * STDERR_BYTES:
-            data = data[data.find(b"\n", 0, STDERR_BYTES) + 1 :]
-        text = session.redact(data.decode("utf-8", "replace"))
-        return text.encode()[-STDERR_BYTES:].decode("utf-8", "ignore")
 
 
 def _to_args(task: Task) -> ShellArgs:
@@ -160,28 +110,3 @@ def _to_command(session: Session, args: ShellArgs, output_file: Path) -> Command
         clean_env=args.clean_env,
         kill_grace=args.kill_grace,
     )
-
-
-def _to_failure(exit_: Exit, output: _Output, session: Session) -> Failure:
-    errors = output.errors(session)
-    if exit_.signal is not None:
-        code, message = "E_SIGNAL", f"killed by {_signal_name(exit_.signal)}"
-    else:
-        code, message = "E_EXIT", f"exit status {exit_.code}{_hint(exit_.code, errors)}"
-    return Failure(code=code, message=message, exit_code=exit_.code, signal=exit_.signal, stderr_tail=errors)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def _hint(code: int, errors: str) -> str:
-    """Return what the shell meant by its two special codes."""
-    if code not in HINTS:
-        return ""
-    what, form = HINTS[code]
-    names = form.findall(errors)
-    return f" ({what}: {names[-1]})" if names else f" ({what})"
