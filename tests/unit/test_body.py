@@ -31,6 +31,13 @@ def test_data_is_filled_in_at_every_depth() -> None:
     assert body(executor="python", args=args).args(LOOKUP) == expected
 
 
+def test_the_command_among_arguments_is_escaped_as_the_task_s_own() -> None:
+    args = {"cmd": 'echo {{.name}} "{{.name}}"', "image": "{{.name}}", "env": {"cmd": "{{.name}}"}}
+    expected = {"cmd": "echo 'a b' \"\"'a b'\"\"", "image": "a b", "env": {"cmd": "a b"}}
+    assert body(executor="box", args=args).args(LOOKUP) == expected
+    assert body(executor="box", args={"cmd": ["{{.name}}"]}).args(LOOKUP) == {"cmd": ["a b"]}
+
+
 def test_surroundings() -> None:
     made = body(
         {"A": "1", "B": "{{.os}}"}, env={"A": "{{.name}}"}, working_dir="{{.dir}}/x", register="{{.os}}"

@@ -284,3 +284,11 @@ def test_given_variables_that_nothing_reads() -> None:
         ("greting", 'did you mean "greeting"?'),
         ("other", ""),
     ]
+
+
+def test_the_command_among_arguments_is_read_as_shell_text() -> None:
+    command = "echo `{{.n}}`"
+    at_top = faults({"a": {"cmd": command}}, ("n",))
+    boxed = {"a": {"executor": "box", "args": {"cmd": command}}}
+    assert at_top
+    assert faults(boxed, ("n",), executors={"box": {"executor": "shell"}}) == at_top

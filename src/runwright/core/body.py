@@ -20,6 +20,7 @@ class Body:
     """
 
     __slots__ = (
+        "_args_cmd",
         "_cleanup",
         "_cmd",
         "_definition",
@@ -38,6 +39,8 @@ class Body:
         self.clean_env = definition.clean_env
         self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
         self._cmd = None if definition.cmd is None else command_filler(definition.cmd)
+        args_cmd = definition.args.get("cmd")
+        self._args_cmd = command_filler(args_cmd) if isinstance(args_cmd, str) else None
         self._pre = tuple(command_filler(text) for text in definition.pre) if definition.pre else ()
         self._post = tuple(command_filler(text) for text in definition.post) if definition.post else ()
         self._cleanup = (
@@ -57,7 +60,11 @@ class Body:
             return {"cmd": self._cmd(lookup)}
         if self._definition.argv:
             return {"argv": [fill(text, lookup) for text in self._definition.argv]}
-        return {name: fill_data(value, lookup) for name, value in self._definition.args.items()}
+        command = self._args_cmd  # the one argument that a shell reads, whatever the executor
+        return {
+            name: command(lookup) if command and name == "cmd" else fill_data(value, lookup)
+            for name, value in self._definition.args.items()
+        }
 
     def environment(self, lookup: Lookup) -> Mapping[str, str]:
         """Return the variables that workflow and task ask for."""

@@ -331,7 +331,7 @@ def _texts_of_data(path: Path, value: object) -> Iterator[tuple[Path, str, bool]
     while pending:
         place, inner = pending.pop()
         if isinstance(inner, str):
-            yield place, inner, False
+            yield place, inner, place[3:] == ("cmd",)
         elif isinstance(inner, Mapping):
             pending.extend(((*place, name), item) for name, item in inner.items())
         elif isinstance(inner, list):
