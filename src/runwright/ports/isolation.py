@@ -1,0 +1,56 @@
+"""The doors that tasks in a sandbox or a container need beside processes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class ControlGroup(Protocol):
+    """A group of processes whose use of the machine the kernel bounds.
+
+    Attributes:
+        entrances: Files into which a process writes ``0`` to join with all that it starts; none if it bounds nothing.
+        holds_memory: True if the bound of memory holds.
+        holds_pids: True if the bound of processes holds.
+    """
+
+    entrances: Sequence[str]
+    holds_memory: bool
+    holds_pids: bool
+
+    def ran_out_of_memory(self) -> bool:
+        """Tell whether the kernel has killed one of its processes because of the bound."""
+        ...
+
+    def remove(self) -> None:
+        """Take the group away; its processes must have ended."""
+        ...
+
+
+class ControlGroups(Protocol):
+    """Makes control groups, as far as this machine lets us."""
+
+    def make(self, memory_bytes: int, pids: int) -> ControlGroup:
+        """Make a group with these bounds; 0 means none. What can't be bounded here is told by the group."""
+        ...
+
+
+class Ledger(Protocol):
+    """Remembers which containers there are, so that they are removed also if this process is killed."""
+
+    @property
+    def owner(self) -> str:
+        """Name of this process: host, boot, process id and start."""
+        ...
+
+    def enter(self, engine: str, name: str) -> None:
+        """Remember a container that is about to be made.
+
+        Args:
+            engine: Program that removes it.
+            name: What it will be called.
+        """
+        ...
+
+    def leave(self, name: str) -> None:
+        """Forget a container that has been removed."""
+        ...
