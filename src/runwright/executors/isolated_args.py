@@ -87,6 +87,23 @@ def size_of(value: str | int, name: str) -> int:
         raise ValueError(f"`{name}`: {error}") from None
 
 
+class Bind(Struct, frozen=True, kw_only=True):
+    """A file or directory of the machine that the task sees, with its real place."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+def to_bind(tree: Path, mount: Mount) -> Bind:
+    """Return what is to be mounted, at its real place.
+
+    Raises:
+        TaskFailed: With code ``E_MOUNT`` if it is not in the tree.
+    """
+    return Bind(source=str(find_inside(tree, mount.source)), target=mount.target, writable=mount.writable)
+
+
 def find_inside(tree: Path, path: str) -> Path:
     """Return the real place of what a tree holds.
 

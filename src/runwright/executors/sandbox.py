@@ -6,7 +6,6 @@ import posixpath
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from itertools import count
-from pathlib import Path
 from shutil import which
 from typing import Annotated, TypeVar
 
@@ -22,16 +21,15 @@ from runwright.executors.isolated_args import (
     Mount,
     check_command,
     check_names,
-    find_inside,
     relative_fault,
     size_of,
+    to_bind,
 )
 from runwright.executors.output_file import take_variables
 from runwright.executors.sandbox_argv import (
     HELPERS,
     VALUES,
     WORK,
-    Bind,
     Cage,
     identity_files,
     system_link,
@@ -161,7 +159,7 @@ class Sandbox(NoSessions):
     def _command(self, session: Session, args: SandboxArgs, layout: Layout, group: ControlGroup) -> Command:
         cage = Cage(
             layout=layout,
-            binds=[_bind(session.source, mount) for mount in args.mounts],
+            binds=[to_bind(session.source, mount) for mount in args.mounts],
             working_dir=posixpath.normpath(posixpath.join(WORK, args.working_dir)),
             network=args.network,
             entrances=group.entrances,
@@ -223,10 +221,6 @@ def _limits(args: SandboxArgs, group: ControlGroup, is_root: bool) -> list[str]:
     if args.file_size:
         found.append(f"--fsize={size_of(args.file_size, 'file_size')}")
     return found
-
-
-def _bind(source: Path, mount: Mount) -> Bind:
-    return Bind(source=str(find_inside(source, mount.source)), target=mount.target, writable=mount.writable)
 
 
 def _write_identity(layout: Layout, uid: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from runwright.executors.isolated_args import Bind
 from runwright.executors.sandbox_files import NOBODY, Layout
 
 WORK = "/work"
@@ -32,14 +33,6 @@ HELPERS = 2
 ENTER = 'trap "" TERM; n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit 1; shift; n=$((n-1)); done; exec "$@"'
 """Joins the control groups. Bubblewrap must not heed SIGTERM: it would end at once, and the task with it."""
 HEED = ("/usr/bin/env", "--default-signal=TERM", "--")
-
-
-class Bind(Struct, frozen=True, kw_only=True):
-    """A file or directory of the machine that the task sees, with its real place."""
-
-    source: str
-    target: str
-    writable: bool = False
 
 
 class Cage(Struct, frozen=True, kw_only=True):
