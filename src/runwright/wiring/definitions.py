@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runwright.core.workflow import Workflow
+from runwright.wiring.isolation import ISOLATING
 from runwright.wiring.stack import INNER_KINDS
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ class _ExecutorArgs(Mapping[str, type[Struct]]):
             from runwright.executors.python import PythonArgs
 
             return PythonArgs
+        if name == "sandbox":
+            from runwright.executors.sandbox import SandboxArgs
+
+            return SandboxArgs
+        if name == "container":
+            from runwright.executors.container import ContainerArgs
+
+            return ContainerArgs
         if name in INNER_KINDS:
             from runwright.executors.inner import InnerArgs
 
@@ -38,10 +47,10 @@ class _ExecutorArgs(Mapping[str, type[Struct]]):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("shell", "python", *INNER_KINDS))
+        return iter(("shell", "python", *ISOLATING, *INNER_KINDS))
 
     def __len__(self) -> int:
-        return 2 + len(INNER_KINDS)
+        return 2 + len(ISOLATING) + len(INNER_KINDS)
 
 
 def executor_args() -> Mapping[str, type[Struct]]:

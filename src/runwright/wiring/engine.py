@@ -28,6 +28,7 @@ from runwright.wiring.definitions import (
     load_workflow,
 )
 from runwright.wiring.early import take_early
+from runwright.wiring.isolation import Isolation
 from runwright.wiring.runs import Runs
 from runwright.wiring.stack import executor_stack
 
@@ -124,6 +125,7 @@ class Engine:
         self._logs = logs or open_logs(self._location)
         self._processes = WardenProcesses(take_early())
         self._workspaces = DirectoryWorkspaces(self._location.work_dir)
+        self._isolation = Isolation(self._location.work_dir.parent / "containers")
         self._runs = Runs(
             self.store,
             self._logs,
@@ -132,6 +134,7 @@ class Engine:
             listener,
             None if strategy is None else _strategy(strategy),
             None if workers is None else _at_least_one(workers),
+            self._isolation,
         )
 
     async def __aenter__(self) -> "Engine":
@@ -155,7 +158,7 @@ class Engine:
         """
         options = options or RunOptions()
         work = _work(definition, options.variables)
-        self._workspaces.sweep()
+        await self._sweep()
         return await self._runs.execute(work, options)
 
     async def plan_resume(self, run_id: str, options: RunOptions | None = None) -> ResumePlan:
@@ -188,8 +191,13 @@ class Engine:
         options = options or RunOptions()
         run = await self.store.find_run(run_id)
         work = self._runs.current(run, options)
-        self._workspaces.sweep()
+        await self._sweep()
         return await self._runs.resume(run, work, options, go_on=go_on)
+
+    async def _sweep(self) -> None:
+        """Remove what engines that have died left behind."""
+        self._workspaces.sweep()
+        await self._isolation.sweep(self._processes)
 
     def stop(self, reason: str) -> None:
         """Stop all runs: the first call asks tasks to end, the second ends them at once."""
@@ -198,6 +206,7 @@ class Engine:
     async def close(self) -> None:
         """End what still runs and free everything; safe to call twice."""
         await self._processes.close()
+        self._isolation.close()
         if self._owns_store:
             await self.store.close()
 

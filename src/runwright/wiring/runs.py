@@ -23,6 +23,7 @@ from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs, Processes, Workspaces
 from runwright.wiring.definitions import load, load_goal, load_plan
 from runwright.wiring.doors import make_doors
+from runwright.wiring.isolation import Isolation
 from runwright.wiring.stack import executor_stack, executors_with_env, shell_stack
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Runs:
         listener: Told every progress event.
         strategy: Of workflows that are not a part of another run; None means the usual.
         workers: Most tasks at a time in those; None means the usual.
+        isolation: Makes sandboxes and containers.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Runs:
         listener: "Listener | None" = None,
         strategy: Strategy | None = None,
         workers: int | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self.store = store
         self._logs = logs
@@ -71,6 +74,7 @@ class Runs:
         self._listener = listener
         self._strategy = strategy
         self._workers = workers
+        self._isolation = isolation
         self._engines: set[_Stoppable] = set()
         self._stop_reason = ""
 
@@ -197,7 +201,7 @@ class Runs:
         from runwright.engines.workflow import WorkflowEngine
 
         base = Path(path).parent if path else Path.cwd()
-        stack = executor_stack(workflow, self._processes, self, base)
+        stack = executor_stack(workflow, self._processes, self, base, self._isolation)
         return WorkflowEngine(
             self._doors(stack, executors_with_env(workflow)),
             strategy=self._strategy if workers is None else None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runwright.core.workflow import Workflow
 from runwright.ports.executor import Executor
 from runwright.ports.system import Processes
+from runwright.wiring.isolation import ISOLATING, Isolation
 
 if TYPE_CHECKING:
     from runwright.executors.inner import InnerRuns
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
 INNER_KINDS: Mapping[str, str] = {"workflow": "workflow", "plan": "plan", "reconcile": "goal"}
 """Names of the executors whose tasks are runs of their own, with the kind of those runs."""
 
-WITH_ENV = frozenset(("shell", "python"))
+WITH_ENV = frozenset(("shell", "python", *ISOLATING))
 """Names of the executors that take an environment."""
 
 
-def executor_stack(workflow: Workflow, processes: Processes, runs: "InnerRuns", base: Path) -> Executor:
+def executor_stack(
+    workflow: Workflow,
+    processes: Processes,
+    runs: "InnerRuns",
+    base: Path,
+    isolation: Isolation | None = None,
+) -> Executor:
     """Return what runs the tasks of a workflow: the one place where executors are put together.
 
     Args:
@@ -30,10 +37,14 @@ def executor_stack(workflow: Workflow, processes: Processes, runs: "InnerRuns", 
         processes: Starts commands.
         runs: Starts runs that are the work of tasks.
         base: Directory that the files of those are relative to.
+        isolation: Makes sandboxes and containers; None for one that notes its containers below `base`.
     """
     router = shell_stack(processes)
     used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
     bases = {str(table.get("executor", name)) for name, table in workflow.executors.items() if name in used}
+    for name in sorted((used | bases).intersection(ISOLATING)):
+        isolation = isolation or Isolation(base / ".runwright" / "containers")
+        router.register(name, isolation.executor(name, processes))
     for name in sorted((used | bases).intersection(("python", *INNER_KINDS))):
         router.register(name, _executor(name, processes, runs, base))
     for name in sorted(used.intersection(workflow.executors)):
