@@ -1,23 +1,23 @@
 """The executors that isolate pass the published checks, with the real bubblewrap, Docker and Podman."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from isolation import IMAGE, containers, needs_bubblewrap
 
 from runwright.adapters.cgroups import LinuxControlGroups
+from runwright.adapters.container_ledger import FileLedger
+from runwright.adapters.owner import current_owner
 from runwright.adapters.process import WardenProcesses
-from runwright.core.task import Result, Task, TaskId, replace
+from runwright.core.task import Result, SessionId, Task, TaskId, replace
+from runwright.executors.container import Container
 from runwright.executors.sandbox import Sandbox
 from runwright.ports.executor import Executor, Session
 from runwright.testing import CHECKS, Strict, Subject, run_check
 from runwright.testing.sessions import LocalSession
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-import isolation
 
 SAY_AND_FAIL = 'printf "%s\\n" "$1" >&2; exit 3'
 HOLD = (
@@ -41,8 +41,8 @@ class Below:
     async def execute(self, session: Session, task: Task) -> Result:
         return await self._inner.execute(_from_above(session), task)
 
-    async def close_session(self, session_id: str) -> None:
-        await self._inner.close_session(session_id)  # type: ignore[arg-type]
+    async def close_session(self, session_id: SessionId) -> None:
+        await self._inner.close_session(session_id)
 
 
 class Above(LocalSession):
@@ -68,8 +68,8 @@ def opened(make: Callable[[WardenProcesses], Executor]) -> Callable[[], object]:
     return open_
 
 
-def subject(make: Callable[[WardenProcesses], Executor], hold: tuple[str, ...], **common: object) -> Subject:
-    """Return tasks in which `hold` and a file's path are the command that holds the file."""
+def subject(make: Callable[[WardenProcesses], Executor], **common: object) -> Subject:
+    """Return tasks with these arguments in common."""
 
     def task(*argv: str, **more: object) -> Task:
         return Task(id=TaskId("task"), args={**common, "argv": list(argv), "kill_grace": 1.0, **more})
@@ -77,7 +77,7 @@ def subject(make: Callable[[WardenProcesses], Executor], hold: tuple[str, ...], 
     def holding(file: Path, *before: str) -> Task:
         file.parent.chmod(0o777)  # the task is nobody
         mount = {"source": ".", "target": str(file.parent), "writable": True}
-        return task(*before, *hold, str(file), mounts=[mount])
+        return task(*before, *HOLD, str(file), mounts=[mount])
 
     def shell(cmd: str) -> Task:
         plain = task("x")
@@ -98,7 +98,18 @@ def subject(make: Callable[[WardenProcesses], Executor], hold: tuple[str, ...], 
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@isolation.needs_bubblewrap
+@needs_bubblewrap
 def test_the_sandbox_keeps_the_contract(name: str, tmp_path: Path) -> None:
-    checked = subject(lambda p: Sandbox(p, LinuxControlGroups()), HOLD)
-    asyncio.run(run_check(name, checked, tmp_path))
+    asyncio.run(run_check(name, subject(lambda p: Sandbox(p, LinuxControlGroups())), tmp_path))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_container_keeps_the_contract(engine: str, name: str, tmp_path: Path) -> None:
+    ledger = FileLedger(tmp_path / "ledger", current_owner())
+    try:
+        checked = subject(lambda p: Container(p, ledger), image=IMAGE, engine=engine, pull="never")
+        asyncio.run(run_check(name, checked, tmp_path))
+    finally:
+        ledger.close()
+    assert containers(engine) == []
+    assert not (tmp_path / "ledger").exists()

@@ -5,17 +5,22 @@ from typing import Protocol
 
 
 class ControlGroup(Protocol):
-    """A group of processes whose use of the machine the kernel bounds.
+    """A group of processes whose use of the machine the kernel bounds."""
 
-    Attributes:
-        entrances: Files into which a process writes ``0`` to join with all that it starts; none if it bounds nothing.
-        holds_memory: True if the bound of memory holds.
-        holds_pids: True if the bound of processes holds.
-    """
+    @property
+    def entrances(self) -> Sequence[str]:
+        """Files into which a process writes ``0`` to join with all that it starts; none if nothing is bounded."""
+        ...
 
-    entrances: Sequence[str]
-    holds_memory: bool
-    holds_pids: bool
+    @property
+    def holds_memory(self) -> bool:
+        """True if the bound of memory holds."""
+        ...
+
+    @property
+    def holds_pids(self) -> bool:
+        """True if the bound of processes holds."""
+        ...
 
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has killed one of its processes because of the bound."""
