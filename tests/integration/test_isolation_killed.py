@@ -1,6 +1,6 @@
 """After ``kill -9`` of the engine no task in isolation lives on, and the rest is removed at the next start."""
 
-# ruff: noqa: ASYNC110, ASYNC240 - the files tell what lives, and no event can
+# ruff: noqa: ASYNC110 - the files tell what lives, and no event can
 
 import asyncio
 import subprocess

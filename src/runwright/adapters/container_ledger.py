@@ -9,12 +9,12 @@ import msgspec
 from msgspec import Struct
 
 from runwright.adapters.owner import boot_id, is_alive
+from runwright.core.containers import LABEL, is_leaving, list_argv, remove_argv
 from runwright.core.errors import TaskFailed
 from runwright.core.run import Owner
 from runwright.ports.executor import Stream
 from runwright.ports.system import Command, Processes
 
-LABEL = "runwright.owner"
 GOODBYE = b"bye\n"
 HELPER = Path(__file__).with_name("container_reaper.py")
 
@@ -159,22 +159,21 @@ def _is_dead(owner: Owner) -> bool:
 
 async def _remove_all(engine: str, owner: str, processes: Processes) -> bool:
     """Remove all containers with the label of an owner; False if the engine does not do it."""
-    said = bytearray()
-
-    def take(stream: Stream, data: bytes) -> None:
-        if stream == "stdout":
-            said.extend(data)
-
-    async def ask(*arguments: str) -> bool:
-        return (await processes.run(Command(argv=(engine, *arguments), cwd="/"), take)).code == 0
-
     try:
-        if not await ask("ps", "--all", "--quiet", "--filter", f"label={LABEL}={owner}"):
+        status, names, _ = await _asked(list_argv(engine, owner), processes)
+        if status:
             return False
-        found = said.decode("utf-8", "replace").split()
-        if not found:
+        if not names:
             return True
-        await ask("kill", *found)  # at once: Podman would wait for them to heed SIGTERM
-        return await ask("rm", "--force", "--volumes", *found)
+        status, _, errors = await _asked(remove_argv(engine, *names.split()), processes)
+        return not status or is_leaving(errors)
     except TaskFailed:
         return False
+
+
+async def _asked(argv: tuple[str, ...], processes: Processes) -> tuple[int, str, str]:
+    """Return the status of a command, and what it printed and complained of."""
+    said: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    exit_ = await processes.run(Command(argv=argv, cwd="/"), lambda stream, data: said[stream].extend(data))
+    printed, errors = (said[stream].decode("utf-8", "replace") for stream in said)
+    return exit_.code, printed, errors

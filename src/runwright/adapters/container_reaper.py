@@ -32,7 +32,7 @@ def remove(engine: str, label: str, owner: str, ask: Ask) -> None:
     """Remove all containers of an owner that there are now."""
     found = ask([engine, "ps", "--all", "--quiet", "--filter", f"label={label}={owner}"]).split()
     if found:
-        ask([engine, "kill", *found])  # at once: Podman would wait for them to heed SIGTERM
+        ask([engine, "kill", *found])  # at once: Podman's `rm` would wait for them to heed SIGTERM
         ask([engine, "rm", "--force", "--volumes", *found])
 
 

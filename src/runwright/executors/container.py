@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field, structs
 
+from runwright.core.containers import LABEL, is_leaving, is_podman, is_unknown, remove_argv
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.pattern import pattern
 from runwright.core.task import Result, Task
@@ -20,10 +21,7 @@ from runwright.executors.container_argv import (
     CLI_READS,
     VALUES,
     Box,
-    is_podman,
-    is_unknown,
     mount_fault,
-    remove_argv,
     run_argv,
 )
 from runwright.executors.finishing import finished
@@ -195,7 +193,7 @@ class Container(NoSessions):
         for pause in (*pauses, None):
             code, said = await self._ask(remove_argv(engine, name))
             if not is_unknown(said):
-                return code == 0
+                return code == 0 or is_leaving(said)
             if pause is not None:
                 await asyncio.sleep(pause)
         return True
@@ -229,7 +227,7 @@ class Container(NoSessions):
     ) -> Command:
         names, values, env_file = _environment(args, folder)
         init = _has_init(engine) if args.init is None else args.init
-        labels = {"run": session.id, "task": task.id, "owner": self._ledger.owner}
+        labels = {"runwright.run": session.id, "runwright.task": task.id, LABEL: self._ledger.owner}
         box = Box(
             name=name,
             image=args.image,
@@ -237,7 +235,7 @@ class Container(NoSessions):
             pull=args.pull,
             user=args.user or self._default_user(),
             keeps_id=is_podman(engine) and not args.user and not self._is_root,
-            labels={f"runwright.{key}": value for key, value in labels.items()},
+            labels=labels,
             binds=_binds(session.source, args.mounts, folder / "values"),
             network=args.network,
             init=init,

@@ -106,20 +106,3 @@ def _mount(bind: Bind) -> str:
 def mount_fault(path: str) -> str:
     """Say why a path can't be written in the fields of a mount; empty if it can."""
     return f"{path!r} can't be mounted: its name holds a comma or a quote" if set(path) & set(',"') else ""
-
-
-def remove_argv(engine: str, name: str) -> tuple[str, ...]:
-    """Return the command line that ends a container, if it still runs, and removes it."""
-    at_once = ("--time", "0") if is_podman(engine) else ()
-    return (engine, "rm", "--force", *at_once, "--volumes", name)
-
-
-def is_podman(engine: str) -> bool:
-    """Tell which of the two it is."""
-    return engine.rpartition("/")[2].startswith("podman")
-
-
-def is_unknown(said: str) -> bool:
-    """Tell whether an engine says that there is no such container."""
-    text = said.lower()
-    return "no such container" in text or "no container with name" in text
