@@ -37,12 +37,7 @@ class LinuxControlGroups:
         group = LinuxControlGroup()
         wanted = [name for name, limit in (("memory", memory_bytes), ("pids", pids)) if limit]
         if wanted:
-            trees = self._trees()
-            try:
-                self._fill(group, wanted, trees, memory_bytes, pids)
-            except BaseException:
-                group.remove()
-                raise
+            self._fill(group, wanted, self._trees(), memory_bytes, pids)
         return group
 
     def _fill(

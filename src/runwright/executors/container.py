@@ -180,9 +180,15 @@ class Container(NoSessions):
             is_gone = error.failure.code == "E_SPAWN"  # there never was one
             raise
         finally:
-            is_gone = is_gone or await finished(self._remove(engine, name, pauses))
-            if is_gone:  # else the next engine tries again
+            if is_gone:
                 self._ledger.leave(name)
+            else:
+                await finished(self._end(engine, name, pauses))
+
+    async def _end(self, engine: str, name: str, pauses: Sequence[float]) -> None:
+        """Remove a container; if that fails, it stays in the ledger, and the next engine tries again."""
+        if await self._remove(engine, name, pauses):
+            self._ledger.leave(name)
 
     async def _remove(self, engine: str, name: str, pauses: Sequence[float]) -> bool:
         """End a container and remove it; False if the engine does not do it.
