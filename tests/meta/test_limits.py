@@ -70,6 +70,7 @@ DOCUMENTED = {
     "executors/goal_commands.py:LONGEST_PLAN": "| what the commands of a goal's `plan` print | 1 MiB |",
     "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT`, `$RUNWRIGHT_STATE` or `$RUNWRIGHT_ACTIONS` | 1 MiB |",
     "executors/followups.py:MOST_SHOWN": "| errors told in the message of a `TasksFailed` | 3 |",
+    "executors/sandbox_files.py:MOST_SINGLE": "directories that are also written to | 500 |",
     "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
     "executors/command_output.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
     "executors/command_output.py:STDERR_BYTES": "in a failure | 4 KiB |",

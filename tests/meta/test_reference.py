@@ -13,8 +13,11 @@ from runwright.core.duration import parse_duration, parse_size
 from runwright.core.goal_document import ActionTable, GoalTable
 from runwright.core.plan_document import PlanTable, StepTable
 from runwright.core.states import RunState, TaskState
+from runwright.executors.container import ContainerArgs
 from runwright.executors.inner import InnerArgs
+from runwright.executors.isolated_args import Mount
 from runwright.executors.python import PythonArgs
+from runwright.executors.sandbox import SandboxArgs
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -26,7 +29,7 @@ def first_cells(page: str) -> set[str]:
 
 
 PAGES = {
-    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs, InnerArgs),
+    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs, InnerArgs, SandboxArgs, ContainerArgs),
     "reference/plan-file.md": (PlanTable, StepTable),
     "reference/goal-file.md": (GoalTable, ActionTable),
 }
@@ -83,6 +86,11 @@ def test_the_defaults_that_are_told_are_those_of_the_records(page: str) -> None:
     for name in COUNTS & told.keys():
         assert int(told[name]) == defaults[name], name
     assert parse_size(told["max_log_bytes"]) == defaults["max_log_bytes"]
+
+
+def test_the_keys_of_a_mount_are_described() -> None:
+    text = (DOCS / "reference/file-format.md").read_text()
+    assert not [name for name in sorted(keys(Mount)) if f"`{name}" not in text]
 
 
 def test_every_command_is_described() -> None:

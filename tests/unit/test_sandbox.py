@@ -30,7 +30,7 @@ def session(tmp_path: Path) -> LocalSession:
 
 def work_of(command: Command) -> Path:
     """Return the directory in which the task may write."""
-    return Path(command.argv[command.argv.index("/work") - 1])
+    return Path(command.argv[command.argv.index("/task") - 1])
 
 
 def execute(
@@ -80,7 +80,7 @@ def test_what_it_asks_for(session: LocalSession, monkeypatch: pytest.MonkeyPatch
         inputs=("in",),
         argv=["make", "all"],
         cmd="",
-        env={"A": "1", "HOME": "/work"},
+        env={"A": "1", "HOME": "/task"},
         inherit=["TOKEN", "MISSING"],
         kill_grace=2.5,
         mounts=[{"source": "in", "target": "/opt/in"}],
@@ -89,12 +89,12 @@ def test_what_it_asks_for(session: LocalSession, monkeypatch: pytest.MonkeyPatch
     (command,) = asked
     assert result == Result(value="two")
     assert command.argv[-2:] == ("make", "all")
-    assert command.argv[command.argv.index("--chdir") + 1] == "/work/sub/dir"
+    assert command.argv[command.argv.index("--chdir") + 1] == "/task/sub/dir"
     at = command.argv.index("/opt/in")
     assert command.argv[at - 2 : at] == ("--ro-bind", str((session.source / "in").resolve()))
     assert command.env == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/work",
+        "HOME": "/task",
         "TMPDIR": "/tmp",
         "RUNWRIGHT_OUTPUT": "/run/runwright/output",
         "TOKEN": "t",

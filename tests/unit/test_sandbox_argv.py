@@ -30,8 +30,8 @@ IDENTITY = ("--ro-bind", "/state/etc/passwd", "/etc/passwd", "--ro-bind", "/stat
 KERNEL = ("--proc", "/proc", "--dev", "/dev")
 SHORT_LIVED = ("--perms", "1777", "--tmpfs", "/dev/shm", "--perms", "1777", "--tmpfs", "/tmp")
 FILES = (
-    *("--bind", "/state/work", "/work", "--bind", "/state/values", "/run/runwright"),
-    *("--ro-bind", "/state/inputs/src", "/work/src", "--ro-bind", "/state/inputs/top.h", "/work/top.h"),
+    *("--bind", "/state/work", "/task", "--bind", "/state/values", "/run/runwright"),
+    *("--ro-bind", "/state/inputs/src", "/task/src", "--ro-bind", "/state/inputs/top.h", "/task/top.h"),
 )
 HEED = ("/usr/bin/env", "--default-signal=TERM", "--")
 
@@ -41,7 +41,7 @@ def test_for_a_user() -> None:
         *("/bin/sh", "-c", ENTER, "sandbox", "0", "/usr/bin/bwrap"),
         *(*NAMESPACES, "--unshare-net", *COMMON, "--unshare-user", "--disable-userns"),
         *(*DIRECTORIES, *SYSTEM, *ETC, *IDENTITY, *KERNEL, *SHORT_LIVED, *FILES),
-        *("--remount-ro", "/", "--chdir", "/work", "--", *HEED, "make", "-j"),
+        *("--remount-ro", "/", "--chdir", "/task", "--", *HEED, "make", "-j"),
     )
 
 
@@ -52,7 +52,7 @@ def test_for_root_with_everything() -> None:
             Bind(source="/tree/tool", target="/opt/x/tool"),
             Bind(source="/tree/c", target="/c", writable=True),
         ),
-        working_dir="/work/sub",
+        working_dir="/task/sub",
         network=True,
         entrances=("/cg/a", "/cg/b"),
         limits=("--cpu=3",),
@@ -78,7 +78,7 @@ def test_for_root_with_everything() -> None:
         *(*DIRECTORIES, *SYSTEM, *ETC, *network, *IDENTITY, *KERNEL, *SHORT_LIVED, *FILES),
         *("--perms", "0755", "--dir", "/opt", "--perms", "0755", "--dir", "/opt/x"),
         *("--ro-bind", "/tree/tool", "/opt/x/tool", "--bind", "/tree/c", "/c"),
-        *("--remount-ro", "/", "--chdir", "/work/sub", "--"),
+        *("--remount-ro", "/", "--chdir", "/task/sub", "--"),
         *("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"),
         *("/usr/bin/bwrap", "--unshare-user", "--disable-userns", "--die-with-parent", "--cap-drop", "ALL"),
         *("--dev-bind", "/", "/", "--", "/usr/bin/prlimit", "--cpu=3", "--", *HEED, "make"),

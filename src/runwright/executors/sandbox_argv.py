@@ -8,7 +8,7 @@ from msgspec import Struct
 from runwright.executors.isolated_args import Bind
 from runwright.executors.sandbox_files import NOBODY, Layout
 
-WORK = "/work"
+WORK = "/task"
 VALUES = "/run/runwright"
 HOSTNAME = "sandbox"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
