@@ -53,9 +53,15 @@ def logged(folder: Path, task: str) -> str:
 def test_outputs_of_one_task_are_inputs_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src/a.txt").write_text("text of a\n")
-    cat = {"cmd": "cat src/*.txt >build/all; echo {{.word}} >>build/all; echo done", "outputs": ["build/all"]}
+    cat = {"cmd": "cat src/*.txt >build/all; echo {{.word}} >>build/all; echo done"}
     tasks = {
-        "make": {"executor": "sandbox", "inputs": ["src/*.txt"], "args": cat, "register": "said"},
+        "make": {
+            "executor": "sandbox",
+            "inputs": ["src/*.txt"],
+            "outputs": ["build/all"],
+            "args": cat,
+            "register": "said",
+        },
         "use": {
             "executor": "small",
             "inputs": ["build/all"],

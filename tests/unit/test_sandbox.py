@@ -38,10 +38,11 @@ def execute(
     play: Callable[[Command], Script] = lambda _: Script(),
     groups: FakeGroups | None = None,
     inputs: tuple[str, ...] = (),
+    own_outputs: tuple[str, ...] = (),
     **args: object,
 ) -> Result:
     sandbox = Sandbox(FakeProcesses(play), groups or FakeGroups(), BWRAP, is_root=False)
-    task = Task(id=TaskId("t"), args={"cmd": "x"} | args, inputs=inputs)
+    task = Task(id=TaskId("t"), args={"cmd": "x"} | args, inputs=inputs, outputs=own_outputs)
     return asyncio.run(sandbox.execute(session, task))
 
 
@@ -118,8 +119,9 @@ def test_outputs_and_values(session: LocalSession) -> None:
         (work.parent / "values/output").write_text("A=1\n")
         return Script()
 
-    result = execute(session, play, outputs=["out"])
-    assert (result.outputs, result.variables, result.value) == (("out",), {"A": "1"}, "")
+    for own, more in (((), ["out"]), (("out",), [])):
+        result = execute(session, play, own_outputs=own, outputs=more)
+        assert (result.outputs, result.variables, result.value) == (("out",), {"A": "1"}, "")
     assert (session.source / "out").read_text() == "made"
     assert (session.output_dir(TaskId("t")) / "out").read_text() == "made"
     assert not (session.source / "scratch").exists()
@@ -154,9 +156,11 @@ def test_wrong_arguments(session: LocalSession, args: dict[str, object]) -> None
     assert found.message.startswith("executor sandbox: ")
 
 
-def test_wrong_inputs_of_the_task(session: LocalSession) -> None:
+def test_wrong_files_of_the_task(session: LocalSession) -> None:
     with pytest.raises(TaskFailed, match="an element of `inputs` must be relative"):
         execute(session, inputs=("/etc/passwd",))
+    with pytest.raises(TaskFailed, match="an element of `outputs` must be relative"):
+        execute(session, own_outputs=("../x",))
 
 
 def test_placeholders_are_fine_until_they_are_filled_in() -> None:

@@ -21,6 +21,7 @@ class Task(Struct, frozen=True, kw_only=True):
         args: Plain data (None, bool, int, float, str, list, dict) for the executor, checked against its `Args`.
         inputs: Globs of the files it reads, relative to the session's source tree.
         dependencies: Ids of tasks of the same session whose success it needs.
+        outputs: Files and directories that it makes, as paths or globs relative to the session's source tree.
     """
 
     id: TaskId
@@ -28,6 +29,7 @@ class Task(Struct, frozen=True, kw_only=True):
     args: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     dependencies: tuple[TaskId, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 class Result(Struct, frozen=True, kw_only=True):

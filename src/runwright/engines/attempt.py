@@ -183,7 +183,13 @@ class Attempts:
                 raise TaskFailed(Failure(code="E_SECRET", message=message))
 
     def _execute(self, row_id: str, definition: TaskDefinition, args: Mapping[str, Any]) -> Awaitable[Result]:
-        task = Task(id=TaskId(row_id), executor=definition.executor, args=args, inputs=definition.inputs)
+        task = Task(
+            id=TaskId(row_id),
+            executor=definition.executor,
+            args=args,
+            inputs=definition.inputs,
+            outputs=definition.outputs,
+        )
         return self._executor.execute(self._session, task)
 
     async def _commands(

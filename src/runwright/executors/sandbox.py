@@ -53,7 +53,7 @@ class SandboxArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         cmd: Command line for ``/bin/sh -c``.
         argv: Program, looked up on PATH, and its arguments; no shell takes part.
         inputs: Globs, relative to the source tree, of the files that the task sees, beside the task's own ``inputs``.
-        outputs: Globs, relative to the source tree too, of the files that are kept.
+        outputs: Globs, relative to the source tree too, of the files that are kept, beside the task's own ``outputs``.
         mounts: What else of the source tree the task sees, elsewhere.
         network: True if the task may use the network.
         env: All that the task's environment holds beside PATH, HOME and TMPDIR.
@@ -130,15 +130,15 @@ class Sandbox(NoSessions):
         """
         args = _to_args(task)
         root = session.output_dir(task.id) / f".sandbox-{os.getpid()}-{next(_numbers)}"
-        inputs = (*task.inputs, *args.inputs)
+        inputs, outputs = (*task.inputs, *args.inputs), (*task.outputs, *args.outputs)
         owner = NOBODY if self._is_root else -1
         try:
-            prepare = partial(lay_out, root, session.source, inputs, args.outputs, args.working_dir, owner)
+            prepare = partial(lay_out, root, session.source, inputs, outputs, args.working_dir, owner)
             layout = await _in_thread(prepare)
             _write_identity(layout, NOBODY if self._is_root else os.geteuid())
             value = await self._run(session, task, args, layout)
             variables = take_variables(layout.values / "output")
-            keep = partial(keep_outputs, layout, args.outputs, session.output_dir(task.id), session.source)
+            keep = partial(keep_outputs, layout, outputs, session.output_dir(task.id), session.source)
             return Result(outputs=await _in_thread(keep), value=value, variables=variables)
         finally:
             await _in_thread(partial(discard_tree, root))
@@ -187,11 +187,11 @@ def _to_args(task: Task) -> SandboxArgs:
         args = msgspec.convert(task.args, SandboxArgs)
     except msgspec.ValidationError as error:
         raise TaskFailed(Failure(code="E_ARGS", message=f"executor sandbox: {error}")) from None
-    for path in task.inputs:
-        if fault := relative_fault(path):
-            raise TaskFailed(
-                Failure(code="E_ARGS", message=f"executor sandbox: an element of `inputs` {fault}")
-            )
+    for name in ("inputs", "outputs"):
+        for path in getattr(task, name):
+            if fault := relative_fault(path):
+                message = f"executor sandbox: an element of `{name}` {fault}"
+                raise TaskFailed(Failure(code="E_ARGS", message=message))
     return args
 
 
