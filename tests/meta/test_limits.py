@@ -15,6 +15,7 @@ LIMIT = re.compile(
 OUTSIDE = ("testing/", "cli/render/")
 
 DOCUMENTED = {
+    "adapters/container_ledger.py:ANSWER_SECONDS": "| 30 s, 10 s at the start of a run |",
     "adapters/names.py:LONGEST": "| name of a log file | 200 characters |",
     "adapters/sqlite/errors.py:BUSY_SECONDS": "| locked store | 60 s |",
     "adapters/threads.py:GRACE_SECONDS": "| a plain function in a thread, when its plan or goal is stopped | 10 s to return |",
@@ -71,6 +72,7 @@ DOCUMENTED = {
     "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT`, `$RUNWRIGHT_STATE` or `$RUNWRIGHT_ACTIONS` | 1 MiB |",
     "executors/followups.py:MOST_SHOWN": "| errors told in the message of a `TasksFailed` | 3 |",
     "executors/sandbox_files.py:MOST_SINGLE": "directories that are also written to | 500 |",
+    "executors/container.py:ANSWER_SECONDS": "| 30 s, 10 s at the start of a run |",
     "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
     "executors/command_output.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
     "executors/command_output.py:STDERR_BYTES": "in a failure | 4 KiB |",

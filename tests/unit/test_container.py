@@ -33,12 +33,14 @@ def session(tmp_path: Path) -> LocalSession:
 class Bench:
     """An executor over fakes; `plays` gives the scripts by the engine's subcommand."""
 
-    def __init__(self, session: LocalSession, is_root: bool = False, **plays: Play | Script) -> None:
+    def __init__(
+        self, session: LocalSession, is_root: bool = False, patience: float = 30.0, **plays: Play | Script
+    ) -> None:
         self.session = session
         self.ledger = FakeLedger()
         self.plays = plays
         self.processes = FakeProcesses(self.script_of)
-        self.container = Container(self.processes, self.ledger, is_root=is_root, pauses=(0.0, 0.0))
+        self.container = Container(self.processes, self.ledger, is_root, (0.0, 0.0), patience)
 
     def script_of(self, command: Command) -> Script:
         play = self.plays.get(command.argv[1], Script())
@@ -352,6 +354,12 @@ def test_a_container_that_can_t_be_removed_stays_in_the_ledger(
     bench = Bench(session, run=Script(error=died), rm=rm)
     assert bench.failure() == died.failure
     assert bool(bench.ledger.open) == is_left
+
+
+def test_an_engine_that_does_not_answer_is_not_waited_for(session: LocalSession) -> None:
+    bench = Bench(session, run=Script(exit=Exit(code=125)), rm=Script(gate=asyncio.Event()), patience=0.01)
+    assert bench.failure().code == "E_EXIT"
+    assert bench.ledger.open
 
 
 def test_a_cancelled_container_is_removed_before_the_cancellation_comes_out(session: LocalSession) -> None:

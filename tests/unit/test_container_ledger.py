@@ -158,6 +158,14 @@ def test_what_can_t_be_removed_is_kept_for_the_next_time(folder: Path, scripts: 
     assert (folder / "one").exists()
 
 
+def test_an_engine_that_does_not_answer_holds_up_nobody(folder: Path) -> None:
+    note(folder, "one", DEAD)
+    processes = FakeProcesses(lambda _: Script(gate=asyncio.Event()))
+    asyncio.run(sweep_containers(folder, processes, patience=0.01))
+    assert processes.cancelled == processes.ran
+    assert (folder / "one").exists()
+
+
 # -- the helper
 
 

@@ -1,5 +1,6 @@
 """Which containers of ours there are, on disk and told to a helper, so that none outlives a killed engine."""
 
+import asyncio
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +17,9 @@ from runwright.ports.executor import Stream
 from runwright.ports.system import Command, Processes
 
 GOODBYE = b"bye\n"
+ANSWER_SECONDS = 10.0
+"""How long an engine may take to answer a sweep, for which a run waits."""
+
 HELPER = Path(__file__).with_name("container_reaper.py")
 
 
@@ -120,16 +124,19 @@ def forget(path: Path) -> None:
         path.parent.rmdir()
 
 
-async def sweep_containers(folder: Path, processes: Processes) -> None:
+async def sweep_containers(folder: Path, processes: Processes, patience: float = ANSWER_SECONDS) -> None:
     """Remove the containers of engines that have died; what can't be removed is left for the next time.
 
     Args:
         folder: Of the files.
         processes: Runs the engine's program.
+        patience: Seconds that each engine may take.
     """
     for (engine, owner), paths in _abandoned(folder).items():
-        if await _remove_all(engine, owner, processes):
-            for path in paths:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                is_done = await _remove_all(engine, owner, processes)
+            for path in paths if is_done else ():
                 forget(path)
 
 
@@ -174,6 +181,7 @@ async def _remove_all(engine: str, owner: str, processes: Processes) -> bool:
 async def _asked(argv: tuple[str, ...], processes: Processes) -> tuple[int, str, str]:
     """Return the status of a command, and what it printed and complained of."""
     said: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
-    exit_ = await processes.run(Command(argv=argv, cwd="/"), lambda stream, data: said[stream].extend(data))
+    command = Command(argv=argv, cwd="/", kill_grace=0.0)
+    exit_ = await processes.run(command, lambda stream, data: said[stream].extend(data))
     printed, errors = (said[stream].decode("utf-8", "replace") for stream in said)
     return exit_.code, printed, errors

@@ -54,6 +54,9 @@ INIT_OF_PODMAN = (
 IMAGE = pattern(r"[A-Za-z0-9][\w.:/@+-]*")
 USER = pattern(r"[A-Za-z0-9_][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?")
 SAID = pattern(r"(?m)^(?:docker: |Error: )(.+)$")
+ANSWER_SECONDS = 30.0
+"""How long an engine may take to answer what is not the task itself; then it counts as one that does not."""
+
 PAUSES = (0.1, 0.4, 1.0)
 """Seconds before a container that the engine does not know is asked for again: it may be about to be made."""
 
@@ -129,6 +132,7 @@ class Container(NoSessions):
         ledger: Remembers the containers.
         is_root: True if we are root; None to find out.
         pauses: Seconds before each further try to remove a container that may not have been made yet.
+        patience: Seconds that the engine may take to answer what is not the task itself.
     """
 
     Args = ContainerArgs
@@ -139,11 +143,13 @@ class Container(NoSessions):
         ledger: Ledger,
         is_root: bool | None = None,
         pauses: Sequence[float] = PAUSES,
+        patience: float = ANSWER_SECONDS,
     ) -> None:
         self._processes = processes
         self._ledger = ledger
         self._is_root = os.geteuid() == 0 if is_root is None else is_root
         self._pauses = pauses
+        self._patience = patience
         self._engine = ""
 
     async def execute(self, session: Session, task: Task) -> Result:
@@ -207,9 +213,11 @@ class Container(NoSessions):
     async def _ask(self, argv: tuple[str, ...]) -> tuple[int, str]:
         """Have the engine do something small; return its status and what it says, -1 if it can't be asked."""
         said = bytearray()
+        command = Command(argv=argv, cwd="/", kill_grace=0.0)
         try:
-            exit_ = await self._processes.run(Command(argv=argv, cwd="/"), lambda _, data: said.extend(data))
-        except TaskFailed:
+            async with asyncio.timeout(self._patience):
+                exit_ = await self._processes.run(command, lambda _, data: said.extend(data))
+        except (TaskFailed, TimeoutError):
             return -1, ""
         return exit_.code, said.decode("utf-8", "replace")
 
