@@ -194,6 +194,7 @@ def test_outputs_that_can_t_be(source: Path, make: object, message: str) -> None
     with pytest.raises(TaskFailed) as caught:
         kept(layout, source, "out")
     assert (caught.value.failure.code, caught.value.failure.message) == ("E_OUTPUT", message)
+    assert not list(source.glob(".runwright-*"))
 
 
 def test_an_output_where_a_directory_is_kept(source: Path) -> None:

@@ -260,15 +260,22 @@ def _publish(kept: Path, source: Path, name: str) -> None:
             place.mkdir(exist_ok=True)
             if place.is_symlink():
                 raise failure("E_OUTPUT", f"output {name!r} can't be put behind the link {folder!r}")
-        fresh = place / f".{last[:200]}.{os.getpid()}.new"
+        _copy_whole(kept, place / last)
+    except OSError as error:
+        text = f"output {name!r} can't be put into the source tree: {error.strerror}"
+        raise failure("E_OUTPUT", text) from None
+
+
+def _copy_whole(kept: Path, place: Path) -> None:
+    fresh = place.with_name(f".runwright-{os.urandom(8).hex()}.new")
+    try:
         with kept.open("rb") as old, fresh.open("xb") as new:
             copyfileobj(old, new)
         fresh.chmod(kept.stat().st_mode & 0o755)
-        fresh.replace(place / last)
-    except OSError as error:
-        raise failure(
-            "E_OUTPUT", f"output {name!r} can't be put into the source tree: {error.strerror}"
-        ) from None
+        fresh.replace(place)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def discard_tree(root: Path) -> None:
