@@ -12,6 +12,7 @@ from runwright.adapters.cgroups import LinuxControlGroups
 from runwright.adapters.container_ledger import FileLedger
 from runwright.adapters.owner import current_owner
 from runwright.adapters.process import WardenProcesses
+from runwright.core.errors import Failure
 from runwright.core.task import Result, SessionId, Task, TaskId, replace
 from runwright.executors.container import Container
 from runwright.executors.sandbox import Sandbox
@@ -93,6 +94,7 @@ def subject(make: Callable[[WardenProcesses], Executor], **common: object) -> Su
         variables={"A": "1"},
         prints=shell("echo out; echo err >&2"),
         output=b"out\nerr\n",
+        failure=Failure(code="E_EXIT", message="", exit_code=3),
         abandons=lambda file: holding(file, "sh", "-c", HOLD_IN_BACKGROUND, "sh"),
     )
 
