@@ -1,11 +1,14 @@
 """Durable state, as the engines see it."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
 
+from runwright.core.cacheentry import Entry
 from runwright.core.events import AnyEvent
 from runwright.core.run import Attempt, Definition, Lease, Owner, Run, TaskRow, Variable
 from runwright.core.states import RunState
@@ -191,4 +194,142 @@ class RunStore(Protocol):
 
     async def close(self) -> None:
         """Wait until everything appended is durable, then free the store; safe to call twice."""
+        ...
+
+
+FileMark = tuple[int, int, int, int, str]
+"""Inode, size in bytes, times of the last change of content and of status in nanoseconds, and digest of a file."""
+
+
+class TreeMemory(Protocol):
+    """What a cache remembers of one source tree on this machine.
+
+    Attributes:
+        files: Marks of files by their path, so that a file whose status is as it was need not be read again. Whoever
+            adds one has read the file and made sure that a later change can't leave the same mark.
+    """
+
+    files: dict[str, FileMark]
+
+    def last(self, task_id: str) -> Entry | None:
+        """Return the entry that a task of this tree was last found up to date with."""
+        ...
+
+    def note(self, task_id: str, entry: Entry) -> None:
+        """Remember that a task of this tree is up to date with an entry."""
+        ...
+
+    def close(self) -> None:
+        """Save the marks of files; safe to call twice."""
+        ...
+
+
+class CacheItem(Struct, frozen=True, kw_only=True):
+    """An entry as it is listed.
+
+    Attributes:
+        key: Digest of its key.
+        used_at: Seconds since the epoch; a use within a day of another may not be noted.
+        size_bytes: Of its outputs.
+    """
+
+    key: str
+    task_id: str
+    made_at: float
+    used_at: float
+    size_bytes: int
+
+
+class Collected(Struct, frozen=True, kw_only=True):
+    """What a collection of garbage removed."""
+
+    entries: int
+    files: int
+    size_bytes: int
+
+
+class CacheStore(Protocol):
+    """Outcomes by key and the content of files by digest, shared by all who can reach it.
+
+    It only makes work unnecessary. What is lost or damaged is found when it is read and taken for missing, so nothing
+    waits for the disk. Reading is safe from any thread.
+    """
+
+    def entry(self, key: str) -> Entry | None:
+        """Return what is kept under a key; None if there is nothing, or if it is damaged."""
+        ...
+
+    def find(self, prefix: str) -> list[str]:
+        """Return the keys that begin so, sorted."""
+        ...
+
+    def keep(self, entry: Entry) -> None:
+        """Keep an entry under its key, in the place of a former one; the content of its outputs is there already.
+
+        Raises:
+            TypeError: If its value is not plain data.
+            StoreError: If it can't be written.
+        """
+        ...
+
+    def used(self, entry: Entry, now: float) -> None:
+        """Note that an entry was used, so that a collection does not take it for old; at most once a day."""
+        ...
+
+    def keep_file(self, path: Path) -> tuple[str, int]:
+        """Keep the content of a file; returns its digest and its size in bytes.
+
+        Raises:
+            OSError: If the file can't be read.
+            StoreError: If it can't be written.
+        """
+        ...
+
+    def fetch_file(self, digest: str, target: Path, mode: int) -> bool:
+        """Put a file with that content in the place of what is there, whole or not at all.
+
+        Returns:
+            False if the content is missing or damaged; then it is not kept any longer.
+
+        Raises:
+            OSError: If the target can't be written.
+        """
+        ...
+
+    def tree(self, source: Path, scope: str) -> TreeMemory:
+        """Return what is remembered of a source tree.
+
+        Args:
+            source: Absolute path.
+            scope: Tells apart those who use the same ids of tasks for different things.
+        """
+        ...
+
+    def flight(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Return a scope in which nobody else who uses this store on this machine is, for one key.
+
+        Entering waits for the one who is in it; if that process dies, the next one gets in at once.
+        """
+        ...
+
+    def items(self) -> Iterator[CacheItem]:
+        """Yield all entries, in no order."""
+        ...
+
+    def collect(self, *, max_bytes: int | None, max_age: float | None, now: float) -> Collected:
+        """Remove entries that were not used for long, the oldest until the rest is small, and content of no entry.
+
+        Args:
+            max_bytes: Most bytes that outputs may take; None for any number.
+            max_age: Most seconds since an entry was used; None for any number.
+            now: Seconds since the epoch.
+        """
+        ...
+
+    def verify(self, *, repair: bool) -> list[str]:
+        """Read everything and return what is damaged or missing, one line each.
+
+        Args:
+            repair: Remove what is damaged, and entries that need what is missing.
+        """
         ...
