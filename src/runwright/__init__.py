@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from runwright.core.states import RunState as RunState
     from runwright.core.states import TaskRole as TaskRole
     from runwright.core.states import TaskState as TaskState
+    from runwright.core.task import CacheUse as CacheUse
     from runwright.core.task import Result as Result
     from runwright.core.task import Task as Task
     from runwright.core.workflow import TaskDefinition as TaskDefinition
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from runwright.wiring import decode_workflow as decode_workflow
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
+    from runwright.wiring.caches import Cache as Cache
     from runwright.wiring.goals import Reconciler as Reconciler
     from runwright.wiring.local import LocalSession as LocalSession
     from runwright.wiring.plans import Plan as Plan
@@ -77,6 +79,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Action": "runwright.engines.actions",
     "AmbiguousRunId": "runwright.core.errors",
+    "Cache": "runwright.wiring.caches",
+    "CacheUse": "runwright.core.task",
     "ConflictError": "runwright.core.errors",
     "DefinitionError": "runwright.core.errors",
     "DuplicateExecutor": "runwright.core.errors",

@@ -18,6 +18,7 @@ from runwright.adapters.process import WardenProcesses
 from runwright.core.errors import ExecutionError, Failure, TaskFailed
 from runwright.core.retry import RetryPolicy
 from runwright.core.task import Result, SessionId, Task, TaskId, replace
+from runwright.executors.cache import Cache
 from runwright.executors.configured import Configured
 from runwright.executors.followups import Followups
 from runwright.executors.observe import Observe
@@ -30,6 +31,7 @@ from runwright.ports.system import Command, Exit
 from runwright.testing import (
     CHECKS,
     FakeProcesses,
+    MemoryCache,
     NotConforming,
     Script,
     Strict,
@@ -160,6 +162,16 @@ def deep(processes: WardenProcesses) -> Executor:
     return Strict(observe(Strict(retry(Strict(Router(both))))))
 
 
+def cached(inner: Executor) -> Cache:
+    store = MemoryCache()
+    return Cache(inner, lambda _: store)
+
+
+def observed_cache(processes: WardenProcesses) -> Executor:
+    """A router in a cache in an observer."""
+    return Strict(observe(Strict(cached(Strict(Router({"a.shell": Shell(processes)}))))))
+
+
 def late(processes: WardenProcesses) -> Executor:
     """A router that learns of its executor after the session was opened."""
 
@@ -234,6 +246,10 @@ SUBJECTS = {
     "retry": python_subject(opened(lambda p: retry(Strict(Python(p)))), "async"),
     "observe": python_subject(opened(lambda p: observe(Strict(Python(p)))), "thread"),
     "configured": python_subject(opened(defaulted), "async"),
+    "cache-shell": shell_subject(opened(lambda p: cached(Strict(Shell(p))))),
+    "cache-python": python_subject(opened(lambda p: cached(Strict(Python(p)))), "async"),
+    "cache-thread": python_subject(opened(lambda p: cached(Strict(Python(p)))), "thread"),
+    "cache-observed": routed(shell_subject(opened(observed_cache)), "a.shell"),
     "deep-shell": routed(shell_subject(opened(deep)), "shell"),
     "deep-python": routed(python_subject(opened(deep), "async"), "here.python"),
     "deep-process": routed(python_subject(opened(deep), "process"), "here.python"),

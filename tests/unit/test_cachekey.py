@@ -106,16 +106,16 @@ def test_differences_name_what_changed() -> None:
         outputs=("a.o", "a.d"),
     )
     assert told(MATERIAL, after) == [
-        'executor changed: "shell" is "["shell",{"shell":"bash"}]" now',
+        'executor changed from "shell" to "["shell",{"shell":"bash"}]"',
         "argument stdin is new",
         "argument clean_env is gone",
-        'argument cmd changed: "-O1" is "-O2" now',
+        'argument cmd changed from "-O1" to "-O2"',
         "input b.h is new",
         "input a.h is gone",
         "input a.c changed",
         "variable LC_ALL is new",
         "variable LANG is gone",
-        'variable CC changed: "gcc" is "clang" now',
+        'variable CC changed from "gcc" to "clang"',
         "declared output a.d is new",
     ]
 

@@ -219,4 +219,4 @@ def _changed(what: str, before: Shown, after: Shown) -> str:
     was, now = " ".join(old), " ".join(new)
     if was == now or max(len(was), len(now)) > MOST_CHANGED:
         return f"{what} changed"
-    return f'{what} changed: "{was}" is "{now}" now'
+    return f'{what} changed from "{was}" to "{now}"'

@@ -1,6 +1,7 @@
 """A unit of work and what comes of it, as immutable values."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NewType
 
 from msgspec import Struct, field, structs
@@ -12,6 +13,14 @@ SessionId = NewType("SessionId", str)
 """A UUIDv7 in its canonical text form."""
 
 
+class CacheUse(StrEnum):
+    """What a cache may do for a task: nothing at all, only keep what comes of it, or also spare it."""
+
+    OFF = "off"
+    KEEP = "keep"
+    USE = "use"
+
+
 class Task(Struct, frozen=True, kw_only=True):
     """One unit of work, ready to execute: nothing in it waits to be filled in.
 
@@ -21,7 +30,10 @@ class Task(Struct, frozen=True, kw_only=True):
         args: Plain data (None, bool, int, float, str, list, dict) for the executor, checked against its `Args`.
         inputs: Globs of the files it reads, relative to the session's source tree.
         dependencies: Ids of tasks of the same session whose success it needs.
-        outputs: Files and directories that it makes, as paths or globs relative to the session's source tree.
+        outputs: Files and directories that it makes, as paths or globs relative to the session's source tree; for a
+            cache, which keeps and restores them.
+        env: Names of environment variables that it depends on, beside those that its `args` set; for a cache.
+        cache: What a cache may do for it; means nothing where there is none.
     """
 
     id: TaskId
@@ -30,6 +42,8 @@ class Task(Struct, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
     dependencies: tuple[TaskId, ...] = ()
     outputs: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    cache: CacheUse = CacheUse.USE
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,10 @@
 """The one contract: who runs a task, and the scope in which it does."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from runwright.core.events import ProgressEvent
 from runwright.core.redact import Redactor
@@ -72,6 +75,38 @@ class Executor(Protocol):
 
     async def close_session(self, session_id: SessionId) -> None:
         """Free what the session took; when it returns nothing started on its behalf still runs."""
+        ...
+
+
+class Decision(Struct, frozen=True):
+    """Why a task ran, or need not.
+
+    Attributes:
+        reason: In one line.
+        details: What changed, a line each.
+    """
+
+    reason: str
+    details: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Reuse(Protocol):
+    """What an executor can do besides, if it may spare tasks."""
+
+    def at_once(self, session: Session, task: Task) -> Result | None:
+        """Return the result of a task that need not run, if nothing has to be done for it; takes microseconds.
+
+        Between two calls in one turn of the event loop files are taken not to change, once `sweep` has been entered.
+        """
+        ...
+
+    def sweep(self) -> AbstractContextManager[None]:
+        """Return a scope of such calls; nothing may be awaited in it."""
+        ...
+
+    def decision(self, session_id: SessionId, task_id: TaskId) -> Decision | None:
+        """Return why a task that has just ended ran, or did not have to; None if nothing was decided about it."""
         ...
 
 
