@@ -10,6 +10,7 @@ from runwright.core.errors import UsageError
 STATE_DIRECTORY = ".runwright"
 PROJECT_FILE = "runwright.toml"
 STORE_VARIABLE = "RUNWRIGHT_STORE"
+CACHE_VARIABLE = "RUNWRIGHT_CACHE"
 WORKFLOW_FOLDERS = ("", "workflows", f"{STATE_DIRECTORY}/workflows")
 SQLITE_PREFIX = "sqlite:///"
 
@@ -28,6 +29,12 @@ class StateLocation(Struct, frozen=True, kw_only=True):
     logs_dir: Path
     work_dir: Path
     project_dir: Path
+
+    @property
+    def cache_dir(self) -> Path:
+        """Directory of the cache: the one that the environment names, or beside the rest of the state."""
+        asked = os.environ.get(CACHE_VARIABLE, "")
+        return Path(asked).absolute() if asked else self.work_dir.parent / "cache"
 
     @property
     def database(self) -> Path:

@@ -32,7 +32,7 @@ from runwright.cli.records import Record, counted, counts_text, plural
 from runwright.cli.render.names import CLEANUP, cause, said
 from runwright.cli.render.times import duration, elapsed
 from runwright.cli.summary import quoted
-from runwright.core.events import RunResumed, TaskRetrying
+from runwright.core.events import RunResumed, TaskEnded, TaskRetrying
 from runwright.core.run import TaskRow
 from runwright.core.states import RESUMABLE_RUN_STATES, RunState, TaskRole, TaskState
 from runwright.core.workflow import Workflow
@@ -182,7 +182,8 @@ def _several(chain: Sequence[Everything], name: str, rows: Sequence[TaskRow], sh
 
 def _one(chain: Sequence[Everything], row: TaskRow, short: str) -> Explanation:
     found, before = chain[-1], way(chain)
-    facts = [_why(row), *inside(found, row, before), *_of_kind(found, row)]
+    end = _end(found, row)
+    facts = [_why(row, end), *_told_by_cache(end), *inside(found, row, before), *_of_kind(found, row)]
     return Explanation(
         subject=before + (row_name(row.id) if found.run.kind == "goal" else said(row.id, row.role)),
         state=row.state.value,
@@ -221,11 +222,26 @@ def _commands(chain: Sequence[Everything], row: TaskRow, short: str) -> Iterator
         yield f"runwright resume {short} --from {quoted(row.id)}"
 
 
-def _why(row: TaskRow) -> str:
+def _end(found: Everything, row: TaskRow) -> TaskEnded | None:
+    """Return the event that brought a task to its end."""
+    ends = (stored.event for stored in reversed(found.events) if isinstance(stored.event, TaskEnded))
+    return next((event for event in ends if event.task_id == row.id), None)
+
+
+def _told_by_cache(end: TaskEnded | None) -> Iterator[str]:
+    """Yield what had changed since the task was up to date."""
+    if end is not None and (len(end.details) > 1 or (end.details and end.spared)):
+        yield from end.details
+
+
+def _why(row: TaskRow, end: TaskEnded | None) -> str:
     error = error_of(row)
+    if row.state is TaskState.SUCCEEDED and end is not None and end.spared:
+        return f"it did not have to run: {row.reason}"
     spent = duration(elapsed(row.started_at, row.ended_at))
     if row.state is TaskState.SUCCEEDED:
-        return f"it succeeded in attempt {row.attempts}{f' after {spent}' if spent else ''}"
+        cause = f"; it ran because: {row.reason}" if row.reason else ""
+        return f"it succeeded in attempt {row.attempts}{f' after {spent}' if spent else ''}{cause}"
     if row.state is TaskState.PENDING:
         return "it has not started"
     if row.state is TaskState.RUNNING:

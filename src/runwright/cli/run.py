@@ -29,6 +29,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument(
         "--only", action="append", default=[], metavar="TASK", help="run this task alone; may be repeated"
     )
+    parser.add_argument(
+        "--no-cache", action="store_true", help="run cached tasks too, and keep what comes of them"
+    )
     schedule.add_limits(parser, "most time for the run: 90s, 1h30m")
     schedule.add_display(parser)
 
@@ -45,4 +48,5 @@ def options_of(args: Arguments) -> RunOptions:
         schedule.options_of(args),
         failure_policy=FailurePolicy(args.policy) if args.policy else FailurePolicy.FINISH,
         only=tuple(args.only),
+        no_cache=args.no_cache,
     )

@@ -31,6 +31,8 @@ def warnings(workflow: Workflow, file_name: str = "") -> list[Problem]:
     for task in workflow.tasks.values():
         if task.retries or task.timeout or task.type is TaskType.FORENSIC:
             found += _of_task(task)
+        if task.cache:
+            found += _of_cached(task)
         if task.cmd is not None and "{{." in task.cmd:
             found += _nested_shell(task.cmd, ("tasks", task.key, "cmd"), f'task "{task.key}"')
     return found
@@ -104,6 +106,22 @@ def _of_task(task: TaskDefinition) -> Iterator[Problem]:
             message=f'"{task.key}" is a handler, so its {name} means nothing',
             path=(*path, name),
             suggestion=f"remove {name}",
+        )
+
+
+def _of_cached(task: TaskDefinition) -> Iterator[Problem]:
+    path = ("tasks", task.key, "cache")
+    if not task.inputs:
+        yield Problem(
+            message=f'task "{task.key}" is cached without inputs, so no change of a file makes it run again',
+            path=path,
+            suggestion='add inputs = ["src/**/*.c"]',
+        )
+    if not task.outputs and not task.register:
+        yield Problem(
+            message=f'task "{task.key}" is cached without outputs, so nothing that it makes is restored',
+            path=path,
+            suggestion='add outputs = ["build/app"]',
         )
 
 

@@ -1,13 +1,19 @@
 """What a task's attempt executes, with every ``{{.name}}`` filled in."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from runwright.core.errors import DefinitionError, Failure, TaskFailed
+from runwright.core.pattern import pattern
+from runwright.core.runvars import EXPORT_PREFIX
 from runwright.core.variables import Lookup, compile_shell, fill, has_placeholder
 from runwright.core.workflow import TaskDefinition
 
 _Filled = TypeVar("_Filled")
+
+_MAGIC = pattern(r"([*?[])")
+_EXPORTED = pattern(EXPORT_PREFIX + r"[A-Za-z0-9_]+", re.ASCII)
 
 
 class Body:
@@ -23,6 +29,7 @@ class Body:
         "_args_cmd",
         "_cleanup",
         "_cmd",
+        "_counting_env",
         "_definition",
         "_env",
         "_env_is_plain",
@@ -36,6 +43,7 @@ class Body:
         self._definition = definition
         self._env = {**env, **definition.env} if definition.env else env
         self._env_is_plain = not any(has_placeholder(text) for text in self._env.values())
+        self._counting_env: tuple[str, ...] | None = None
         self.clean_env = definition.clean_env
         self.kill_grace = kill_grace if definition.kill_grace is None else definition.kill_grace
         self._cmd = None if definition.cmd is None else command_filler(definition.cmd)
@@ -94,6 +102,24 @@ class Body:
         """Return the commands that undo it at the end of the run."""
         return _all(self._cleanup, lookup)
 
+    def inputs(self, lookup: Lookup) -> tuple[str, ...]:
+        """Return what the task reads, as globs in which values stand for themselves."""
+        texts = self._definition.inputs
+        return guarded(lambda: tuple(_path(text, lookup) for text in texts)) if texts else ()
+
+    def outputs(self, lookup: Lookup) -> tuple[str, ...]:
+        """Return what the task makes, as globs in which values stand for themselves."""
+        texts = self._definition.outputs
+        return guarded(lambda: tuple(_path(text, lookup) for text in texts)) if texts else ()
+
+    @property
+    def env_names(self) -> tuple[str, ...]:
+        """Names of variables of the run that the task reads from its environment, as far as its command tells."""
+        if self._counting_env is None:
+            text = " ".join((self._definition.cmd or "", *self._definition.argv))
+            self._counting_env = tuple(sorted(set(_EXPORTED.findall(text))))
+        return self._counting_env
+
     @property
     def is_plain(self) -> bool:
         """True if an attempt is a single execution: no ``pre``, no ``post``."""
@@ -115,6 +141,20 @@ def directory_filled(text: str, lookup: Lookup) -> str:
     if fault := working_dir_fault(filled):
         raise DefinitionError(fault)
     return filled
+
+
+def _path(text: str, lookup: Lookup) -> str:
+    return fill(text, _Literal(lookup)) if has_placeholder(text) else text
+
+
+class _Literal:
+    """A lookup whose values mean nothing special in a glob."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def __call__(self, name: str) -> str:
+        return _MAGIC.sub(r"[\1]", self._lookup(name))
 
 
 def _all(commands: Sequence[Callable[[Lookup], str]], lookup: Lookup) -> list[str]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.pattern import pattern
 from runwright.core.variables import compile_shell, is_plain
-from runwright.core.workflow import TaskDefinition, Trigger, TriggerType, Workflow
+from runwright.core.workflow import TaskDefinition, TaskType, Trigger, TriggerType, Workflow
 
 if TYPE_CHECKING:
     from runwright.core.goal import GoalDefinition
@@ -188,11 +188,28 @@ def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
         )
     if task.pre or task.post or task.cleanup or task.inputs or task.outputs:
         _check_lists(task, path, add)
+    if task.cache:
+        _check_cache(task, path, add)
 
 
 def _check_lists(task: TaskDefinition, path: Path, add: Add) -> None:
     for name in ("pre", "post", "cleanup", "inputs", "outputs"):
         check_texts(enumerate(getattr(task, name)), (*path, name), add)
+
+
+def _check_cache(task: TaskDefinition, path: Path, add: Add) -> None:
+    """Check that a cache can skip the task as a whole, and restore what it made."""
+    from runwright.core.outputs import output_fault  # noqa: PLC0415 - most workflows have no cache
+
+    if task.type is TaskType.FORENSIC:
+        add((*path, "cache"), f'"{task.key}" is a handler, and those can\'t be cached', "remove cache")
+    for name in ("pre", "post"):
+        if getattr(task, name):
+            text = f'task "{task.key}" is cached, so "{name}" would run without it'
+            add((*path, name), text, "put the commands into cmd, or remove cache")
+    for index, output in enumerate(task.outputs):
+        if fault := output_fault(output):
+            add((*path, "outputs", index), fault, "name a file or directory inside it")
 
 
 def check_retries(retries: int, path: Path, add: Add) -> None:

@@ -322,6 +322,10 @@ def texts_of(key: str, task: TaskDefinition) -> Iterator[tuple[Path, str, bool]]
         for field in ("pre", "post", "cleanup"):
             for index, text in enumerate(getattr(task, field)):
                 yield ("tasks", key, field, index), text, True
+    if task.inputs or task.outputs:
+        for field in ("inputs", "outputs"):
+            for index, text in enumerate(getattr(task, field)):
+                yield ("tasks", key, field, index), text, False
     if task.args:
         yield from _texts_of_data(("tasks", key, "args"), task.args)
 

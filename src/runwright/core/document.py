@@ -96,8 +96,16 @@ class TaskTable(Struct, forbid_unknown_fields=True, kw_only=True, rename={"condi
     pre: Commands = []
     post: Commands = []
     cleanup: Commands = []
-    inputs: Annotated[list[str], Meta(description="Globs of the files the task reads.")] = []
-    outputs: Annotated[list[str], Meta(description="Files the task makes.")] = []
+    inputs: Annotated[
+        list[str], Meta(description="Paths and globs of the files the task reads; `!` takes some out.")
+    ] = []
+    outputs: Annotated[
+        list[str], Meta(description="Paths and globs of the files and directories the task makes.")
+    ] = []
+    cache: Annotated[
+        bool,
+        Meta(description="Skip the task while its command, inputs, env and outputs are as they were."),
+    ] = False
     tags: list[str] = []
     max_log_bytes: Size | UnsetType = UNSET
 

@@ -119,6 +119,8 @@ class TaskEnded(Event, tag="task_ended", frozen=True, kw_only=True):
         value: Return value or last line of output, at most 64 KiB as JSON.
         variables: Variables it registered, by their full names.
         ignored: True if `ignore_failure` lets the run go on.
+        details: Why it ran or did not have to, a line for each thing that changed.
+        spared: True if it did not have to run: its outcome is that of a former run.
     """
 
     task_id: str
@@ -130,6 +132,8 @@ class TaskEnded(Event, tag="task_ended", frozen=True, kw_only=True):
     variables: Mapping[str, str] = field(default_factory=dict)
     ignored: bool = False
     role: TaskRole = TaskRole.TASK
+    details: tuple[str, ...] = ()
+    spared: bool = False
 
 
 class StateSaved(Event, tag="state_saved", frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
         tags: Added to the workflow's.
         directory: Absolute path of the directory in which tasks run, unless they name their own; empty means the
             current one.
+        no_cache: Run tasks whatever the cache holds, and keep what comes of them.
         progress: Told every event of this run; not stored, so a resume names its own.
     """
 
@@ -56,6 +57,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pinned: bool = False
     tags: tuple[str, ...] = ()
     directory: str = ""
+    no_cache: bool = False
     progress: Callable[[ProgressEvent], None] | None = None
 
     def carried_over(self, resumed: "RunOptions") -> "RunOptions":
@@ -72,7 +74,7 @@ class RunOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return structs.replace(self, **chosen)
 
 
-_PER_EXECUTION = frozenset({"only", "start_from", "pinned", "print_output", "progress"})
+_PER_EXECUTION = frozenset({"only", "start_from", "pinned", "print_output", "progress", "no_cache"})
 _DEFAULTS = RunOptions()
 
 

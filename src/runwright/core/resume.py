@@ -10,7 +10,7 @@ from runwright.core.run import TaskRow
 from runwright.core.states import TaskRole, TaskState
 from runwright.core.workflow import TaskDefinition, Workflow
 
-_COSMETIC = frozenset({"name", "description", "tags", "key"})
+_COSMETIC = frozenset({"name", "description", "tags", "key", "cache"})
 _LABELS = {"condition": "if"}
 
 LEFT_OUT = "left out by --only"
@@ -105,7 +105,7 @@ def _kept_state(by_id: Mapping[str, TaskRow], node_id: str) -> TaskState:
 
 
 def _reuse_reason(row: TaskRow) -> str:
-    return f"succeeded in attempt {row.attempts}"
+    return f"succeeded in attempt {row.attempts}" if row.attempts else "did not have to run"
 
 
 def _redo(

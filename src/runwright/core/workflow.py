@@ -44,6 +44,9 @@ class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
         timeout: Seconds an attempt may take; 0 means no limit.
         kill_grace: Seconds between SIGTERM and SIGKILL; None means the workflow's.
         max_log_bytes: Size past which a log keeps head and tail only; None means the workflow's.
+        inputs: Paths and globs of the files it reads, relative to the directory in which the run works.
+        outputs: Paths and globs of what it makes, likewise.
+        cache: True if it need not run while nothing that it depends on has changed.
     """
 
     key: str
@@ -76,6 +79,7 @@ class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     cleanup: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    cache: bool = False
     tags: tuple[str, ...] = ()
     max_log_bytes: int | None = None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
@@ -13,22 +14,31 @@ from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
 from runwright.core.runvars import VALUE_BYTES, RunVariables, named_values
 from runwright.core.states import TaskState
-from runwright.core.task import Result, Task, TaskId
+from runwright.core.task import CacheUse, Result, Task, TaskId
 from runwright.core.variables import Lookup
 from runwright.core.workflow import TaskDefinition, Workflow
 from runwright.engines.progress import Progress
 from runwright.engines.session import RunSession
-from runwright.ports.executor import Executor
+from runwright.ports.executor import Executor, Reuse
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `variables` are under their full names; `reason` says why there was none."""
+    """How an attempt ended.
+
+    Attributes:
+        reason: Why there was none, or why a cache let the task run, or did not.
+        variables: Under their full names.
+        details: As in `TaskEnded`.
+        spared: As in `TaskEnded`.
+    """
 
     state: TaskState
     reason: str = ""
     failure: Failure | None = None
     value: Any = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    details: tuple[str, ...] = ()
+    spared: bool = False
 
 
 class Attempts:
@@ -60,6 +70,7 @@ class Attempts:
         self._options = options
         self._session = session
         self._executor = executor
+        self._reuse = executor if isinstance(executor, Reuse) else None
         self._with_env = with_env
         self._bodies: dict[str, Body] = {}
         self._run_env = {"RUNWRIGHT_RUN_ID": session.id, "RUNWRIGHT_WORKFLOW": workflow.name}
@@ -69,6 +80,32 @@ class Attempts:
         definition = self._graph.definition(node)
         own = self._graph.matrix(node) if definition.matrix else {}
         return self.task(self._graph.ids[node], definition, attempt, own)
+
+    def sweep(self) -> AbstractContextManager[None]:
+        """Return a scope in which `spared` is asked about many tasks, and nothing is awaited."""
+        return _NOTHING if self._reuse is None else self._reuse.sweep()
+
+    def spared(self, node: int) -> Outcome | None:
+        """Return the outcome of a task that is known to be up to date, without an attempt; None if it must be tried.
+
+        What is wrong with the task is left for the attempt to find.
+        """
+        definition = self._graph.definition(node)
+        if self._reuse is None or not definition.cache or self._options.no_cache:
+            return None
+        row_id = self._graph.ids[node]
+        own = self._graph.matrix(node) if definition.matrix else {}
+        body = self._body(definition)
+        lookup = self.variables.seen_by(row_id, own)
+        try:
+            task = self._task_of(row_id, definition, 1, own, lookup)
+            result = self._reuse.at_once(self._session, task)
+            if result is None:
+                return None
+            outcome = self._succeeded(row_id, definition, body.register(lookup), result)
+        except RunwrightError:
+            return None
+        return self._decided(outcome, task.id)
 
     def task(
         self,
@@ -146,20 +183,62 @@ class Attempts:
     ) -> Outcome:
         body = self._body(definition)
         lookup = self.variables.seen_by(row_id, own)
-        args = body.args(lookup)
+        task = self._task_of(row_id, definition, attempt, own, lookup)
         register = body.register(lookup)
-        surroundings: dict[str, Any] = {}
-        if definition.executor in self._with_env or not body.is_plain:
-            surroundings = self._surroundings(row_id, body, attempt, own, lookup)
-        if definition.executor in self._with_env:
-            args = _with_surroundings(args, surroundings)
         if body.is_plain:
-            result = await self._execute(row_id, definition, args)
+            result = await self._executor.execute(self._session, task)
         else:
+            surroundings = self._surroundings(row_id, body, attempt, own, lookup)
             await self._commands(row_id, "pre", body.pre(lookup), surroundings)
-            result = await self._execute(row_id, definition, args)
+            result = await self._executor.execute(self._session, task)
             await self._commands(row_id, "post", body.post(lookup), surroundings)
-        return self._succeeded(row_id, definition, register, result)
+        outcome = self._succeeded(row_id, definition, register, result)
+        return self._decided(outcome, task.id) if definition.cache else outcome
+
+    def _task_of(
+        self,
+        row_id: str,
+        definition: TaskDefinition,
+        attempt: int,
+        own: Mapping[str, str],
+        lookup: Lookup,
+    ) -> Task:
+        """Return what an attempt executes."""
+        body = self._body(definition)
+        args = body.args(lookup)
+        if definition.executor in self._with_env:
+            args = _with_surroundings(args, self._surroundings(row_id, body, attempt, own, lookup))
+        if not definition.cache:
+            return Task(
+                id=TaskId(row_id),
+                executor=definition.executor,
+                args=args,
+                inputs=body.inputs(lookup),
+                outputs=body.outputs(lookup),
+                cache=CacheUse.OFF,
+            )
+        return Task(
+            id=TaskId(row_id),
+            executor=definition.executor,
+            args=args,
+            inputs=body.inputs(lookup),
+            outputs=body.outputs(lookup),
+            env=body.env_names,
+            cache=CacheUse.KEEP if self._options.no_cache else CacheUse.USE,
+        )
+
+    def _decided(self, outcome: Outcome, task_id: TaskId) -> Outcome:
+        """Add to an outcome what a cache has decided about the task, if there is one."""
+        decision = self._reuse.decision(self._session.id, task_id) if self._reuse is not None else None
+        if decision is None:
+            return outcome
+        redact = self._session.redact
+        return msgspec.structs.replace(
+            outcome,
+            reason=redact(decision.reason),
+            details=tuple(map(redact, decision.details)),
+            spared=decision.spared,
+        )
 
     def _succeeded(self, row_id: str, definition: TaskDefinition, register: str, result: Result) -> Outcome:
         """Check what a task hands on before it is recorded; a command's last line is kept only if it is asked for."""
@@ -182,16 +261,6 @@ class Attempts:
                 )
                 raise TaskFailed(Failure(code="E_SECRET", message=message))
 
-    def _execute(self, row_id: str, definition: TaskDefinition, args: Mapping[str, Any]) -> Awaitable[Result]:
-        task = Task(
-            id=TaskId(row_id),
-            executor=definition.executor,
-            args=args,
-            inputs=definition.inputs,
-            outputs=definition.outputs,
-        )
-        return self._executor.execute(self._session, task)
-
     async def _commands(
         self, row_id: str, part: str, commands: list[str], surroundings: Mapping[str, Any]
     ) -> None:
@@ -204,7 +273,8 @@ class Attempts:
         if task_id != row_id:
             self._session.alias(task_id, row_id)
         args = {"cmd": command, **surroundings}
-        await self._executor.execute(self._session, Task(id=TaskId(task_id), executor="shell", args=args))
+        task = Task(id=TaskId(task_id), executor="shell", args=args, cache=CacheUse.OFF)
+        await self._executor.execute(self._session, task)
 
     async def _cleanup(
         self, row_id: str, node_id: str, definition: TaskDefinition, attempt: int, own: Mapping[str, str]
@@ -261,6 +331,7 @@ class Attempts:
         )
 
 
+_NOTHING: AbstractContextManager[None] = nullcontext()
 _PLAIN_SUCCESS = Outcome(state=TaskState.SUCCEEDED)
 
 

@@ -41,6 +41,9 @@ to wait for a commit, and shrinks by a part of `SHRINKING` with every reservatio
 """
 SHRINKING = 16
 
+MOST_SPARED = 256
+"""Tasks found up to date in one turn of the event loop: some milliseconds."""
+
 
 Work = Callable[[], Awaitable[None]]
 
@@ -185,15 +188,29 @@ class Driver:
         room = self._workers + self._window - len(self._queue) - len(self._running)
         if len(self._queue) > self._window // 2:
             return
-        reserved: list[int] = []
-        while len(reserved) < room and (decision := self.planner.next()) is not None:
-            if isinstance(decision, Settle):
-                self._settle(decision)
-            else:
-                reserved.append(decision.node)
+        with self._attempts.sweep():
+            reserved = self._decide(room)
         if reserved:
             self._append_reservation(reserved)
             self._window = max(SMALLEST_WINDOW, self._window - self._window // SHRINKING)
+
+    def _decide(self, room: int) -> list[int]:
+        """Settle what needs no attempt, and return what may start, so many at most."""
+        reserved: list[int] = []
+        spared = 0
+        while len(reserved) < room and (decision := self.planner.next()) is not None:
+            if isinstance(decision, Settle):
+                self._settle(decision)
+            elif (outcome := self._attempts.spared(decision.node)) is None:
+                reserved.append(decision.node)
+            else:
+                self._attempts.variables.set(self._graph.ids[decision.node], outcome.variables)
+                self._record(decision.node, 0, outcome, outcome.reason)
+                spared += 1
+                if spared >= MOST_SPARED:  # others want to be heard too
+                    self._wake()
+                    break
+        return reserved
 
     def _append_reservation(self, nodes: Sequence[int]) -> None:
         numbers = {node: self._made.get(node, 0) + 1 for node in nodes}
@@ -248,8 +265,9 @@ class Driver:
     def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
         if outcome.state is TaskState.SUCCEEDED:
             self._attempts.variables.set(self._graph.ids[node], outcome.variables)
-            self.finished.append(node)
-            self._record(node, attempt, outcome)
+            if not outcome.spared:
+                self.finished.append(node)
+            self._record(node, attempt, outcome, outcome.reason)
         elif outcome.state is TaskState.CANCELLED:
             self._cancelled(node, attempt)
         else:
@@ -342,6 +360,8 @@ class Driver:
             value=outcome.value,
             variables=outcome.variables,
             ignored=ignored,
+            details=outcome.details,
+            spared=outcome.spared,
         )
         self._out.append(event)
         if self._progress.listens:

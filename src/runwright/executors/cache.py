@@ -34,7 +34,7 @@ from runwright.ports.stores import CacheStore
 ENGINE_PREFIX = "RUNWRIGHT_"
 """How the variables begin that an engine sets for its tasks: they differ from run to run and mean nothing."""
 
-UP_TO_DATE = Decision("up to date")
+UP_TO_DATE = Decision("up to date", spared=True)
 RESTORED = "restored from the cache"
 
 _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
@@ -251,7 +251,7 @@ class Cache:
         tree.use(entry)
         changes = _changes(last, state, tree) or altered
         reason = RESTORED if altered else UP_TO_DATE.reason
-        self._decide(tree.session, task, Decision(reason, details(changes)))
+        self._decide(tree.session, task, Decision(reason, details(changes), spared=True))
         return _result(entry)
 
     # What runs

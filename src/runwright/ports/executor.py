@@ -84,10 +84,12 @@ class Decision(Struct, frozen=True):
     Attributes:
         reason: In one line.
         details: What changed, a line each.
+        spared: True if it did not run.
     """
 
     reason: str
     details: tuple[str, ...] = ()
+    spared: bool = False
 
 
 @runtime_checkable

@@ -4,14 +4,16 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from runwright.core.cacheentry import Entry
 from runwright.core.events import AnyEvent
 from runwright.core.run import Attempt, Definition, Lease, Owner, Run, TaskRow, Variable
 from runwright.core.states import RunState
+
+if TYPE_CHECKING:
+    from runwright.core.cacheentry import Entry
 
 
 class StoredEvent(Struct, frozen=True, kw_only=True):
@@ -211,11 +213,11 @@ class TreeMemory(Protocol):
 
     files: dict[str, FileMark]
 
-    def last(self, task_id: str) -> Entry | None:
+    def last(self, task_id: str) -> "Entry | None":
         """Return the entry that a task of this tree was last found up to date with."""
         ...
 
-    def note(self, task_id: str, entry: Entry) -> None:
+    def note(self, task_id: str, entry: "Entry") -> None:
         """Remember that a task of this tree is up to date with an entry."""
         ...
 
@@ -255,7 +257,7 @@ class CacheStore(Protocol):
     waits for the disk. Reading is safe from any thread.
     """
 
-    def entry(self, key: str) -> Entry | None:
+    def entry(self, key: str) -> "Entry | None":
         """Return what is kept under a key; None if there is nothing, or if it is damaged."""
         ...
 
@@ -263,7 +265,7 @@ class CacheStore(Protocol):
         """Return the keys that begin so, sorted."""
         ...
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: "Entry") -> None:
         """Keep an entry under its key, in the place of a former one; the content of its outputs is there already.
 
         Raises:
@@ -272,7 +274,7 @@ class CacheStore(Protocol):
         """
         ...
 
-    def used(self, entry: Entry, now: float) -> None:
+    def used(self, entry: "Entry", now: float) -> None:
         """Note that an entry was used, so that a collection does not take it for old; at most once a day."""
         ...
 

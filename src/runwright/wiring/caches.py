@@ -1,6 +1,5 @@
 """Where caches are: for the library, for workflows, and for the command that looks after them."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +10,6 @@ from runwright.ports.stores import CacheStore
 
 if TYPE_CHECKING:
     from runwright.core.workflow import Workflow
-
-CACHE_VARIABLE = "RUNWRIGHT_CACHE"
-"""Environment variable that names the directory of the cache, for instance one that a team shares."""
 
 
 class Cache(CacheOfStores):
@@ -53,12 +49,6 @@ def open_cache(folder: Path) -> CacheStore:
     from runwright.adapters.cachestore import DirectoryCache
 
     return DirectoryCache(folder)
-
-
-def cache_folder(state_folder: Path) -> Path:
-    """Return where the cache of a project is: where the environment says, else beside its other state."""
-    asked = os.environ.get(CACHE_VARIABLE, "")
-    return Path(asked).absolute() if asked else state_folder / "cache"
 
 
 def workflow_cache(inner: Executor, workflow: "Workflow", folder: Path) -> CacheOfStores:

@@ -135,6 +135,7 @@ class Engine:
             None if strategy is None else _strategy(strategy),
             None if workers is None else _at_least_one(workers),
             self._isolation,
+            self._location.cache_dir,
         )
 
     async def __aenter__(self) -> "Engine":

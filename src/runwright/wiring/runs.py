@@ -54,6 +54,7 @@ class Runs:
         strategy: Of workflows that are not a part of another run; None means the usual.
         workers: Most tasks at a time in those; None means the usual.
         isolation: Makes sandboxes and containers.
+        cache_dir: Where the outcomes of cached tasks are kept; None for nowhere.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class Runs:
         strategy: Strategy | None = None,
         workers: int | None = None,
         isolation: Isolation | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         self.store = store
+        self._cache_dir = cache_dir
         self._logs = logs
         self._workspaces = workspaces
         self._processes = processes
@@ -201,7 +204,7 @@ class Runs:
         from runwright.engines.workflow import WorkflowEngine
 
         base = Path(path).parent if path else Path.cwd()
-        stack = executor_stack(workflow, self._processes, self, base, self._isolation)
+        stack = executor_stack(workflow, self._processes, self, base, self._isolation, self._cache_dir)
         return WorkflowEngine(
             self._doors(stack, executors_with_env(workflow)),
             strategy=self._strategy if workers is None else None,

@@ -29,6 +29,7 @@ def executor_stack(
     runs: "InnerRuns",
     base: Path,
     isolation: Isolation | None = None,
+    cache_dir: Path | None = None,
 ) -> Executor:
     """Return what runs the tasks of a workflow: the one place where executors are put together.
 
@@ -38,6 +39,7 @@ def executor_stack(
         runs: Starts runs that are the work of tasks.
         base: Directory that the files of those are relative to.
         isolation: Makes sandboxes and containers; None for one that notes its containers below `base`.
+        cache_dir: Where the outcomes of cached tasks are kept; None for nowhere.
     """
     router = shell_stack(processes)
     used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
@@ -49,6 +51,10 @@ def executor_stack(
         router.register(name, _executor(name, processes, runs, base))
     for name in sorted(used.intersection(workflow.executors)):
         _configure(router, name, workflow.executors[name])
+    if cache_dir is not None and any(task.cache for task in workflow.tasks.values()):
+        from runwright.wiring.caches import workflow_cache
+
+        return workflow_cache(router, workflow, cache_dir)
     return router
 
 

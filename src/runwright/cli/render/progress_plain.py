@@ -70,5 +70,5 @@ class PlainView:
     def _end(self, event: ProgressEvent, name: str, progress: Progress) -> str:
         state = (progress.states.get(event.task_id) or TaskState.SUCCEEDED).value
         spent = duration(progress.spent.get(event.task_id))
-        why = self._out.clean(event.error) if state != "succeeded" else ""
+        why = self._out.clean(event.error)
         return "  ".join(part for part in (f"{self._out.state_mark(state)} {name}", spent, why) if part)
