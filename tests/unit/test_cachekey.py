@@ -18,6 +18,7 @@ from runwright.core.cachekey import (
     content_mark,
     differences,
     key_of,
+    parts_of,
 )
 from runwright.core.task import Task, TaskId
 
@@ -48,10 +49,11 @@ def told(before: Material, after: Material) -> list[str]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_has_a_digest_of_its_own(part: str) -> None:
-    before, after = key_of(MATERIAL), key_of(replace(MATERIAL, **CHANGES[part]))
-    differ = [name for name, a, b in zip(PARTS, before.parts, after.parts, strict=True) if a != b]
+    after = replace(MATERIAL, **CHANGES[part])
+    digests = zip(PARTS, parts_of(MATERIAL), parts_of(after), strict=True)
+    differ = [name for name, old, new in digests if old != new]
     assert differ == [part]
-    assert before.digest != after.digest
+    assert key_of(MATERIAL) != key_of(after)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -118,6 +120,11 @@ def test_differences_name_what_changed() -> None:
         'variable CC changed from "gcc" to "clang"',
         "declared output a.d is new",
     ]
+
+
+def test_a_change_that_has_no_name_is_told_by_its_part() -> None:
+    more = replace(MATERIAL, outputs=("a.o", "b.o"))
+    assert told(more, replace(MATERIAL, outputs=("b.o", "a.o"))) == ["outputs changed"]
 
 
 def test_long_or_hidden_changes_are_told_without_their_text() -> None:

@@ -16,7 +16,7 @@ import msgspec
 from blake3 import blake3
 
 from runwright.adapters.cachefiles import CacheFiles
-from runwright.core.cacheentry import Entry, opened, seal, sealed, unseal
+from runwright.core.cacheentry import CHECK_BYTES, Entry, entry_of, opened, seal, sealed
 from runwright.ports.stores import FileMark
 
 HEAD = Layout("<IH")
@@ -43,7 +43,7 @@ class DirectoryTree:
         name = blake3(scope.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         self._log = folder / f"last-{name}"
         self._marks = folder / "files"
-        self._sealed: dict[str, bytes] = {}
+        self._bodies: dict[str, bytes] = {}
         self._entries: dict[str, Entry | None] = {}
         self._handle: int | None = None
         self._end = 0
@@ -54,8 +54,8 @@ class DirectoryTree:
     def last(self, task_id: str) -> Entry | None:
         """Return the entry that a task was last up to date with."""
         if task_id not in self._entries:
-            data = self._sealed.get(task_id)
-            self._entries[task_id] = None if data is None else unseal(data)
+            body = self._bodies.get(task_id)
+            self._entries[task_id] = None if body is None else entry_of(body)
         return self._entries[task_id]
 
     def note(self, task_id: str, entry: Entry) -> None:
@@ -67,7 +67,7 @@ class DirectoryTree:
             record = _record(task_id, data)
             os.pwrite(handle, record, self._end)
             self._end += len(record)
-        self._entries[task_id], self._sealed[task_id] = entry, data
+        self._entries[task_id], self._bodies[task_id] = entry, data[CHECK_BYTES:]
 
     def close(self) -> None:
         """Save what has changed."""
@@ -91,8 +91,8 @@ class DirectoryTree:
     def _read_log(self, data: bytes) -> None:
         """Take in the complete records that begin where the last ones ended."""
         end = 0
-        for end, task_id, entry in _records(data):  # noqa: B007 - it is wanted afterwards
-            self._sealed[task_id] = entry
+        for end, task_id, body in _records(data):  # noqa: B007 - it is wanted afterwards
+            self._bodies[task_id] = body
             self._entries.pop(task_id, None)
         self._end += end
 
@@ -124,11 +124,11 @@ class DirectoryTree:
             self._handle = None
 
     def _rewrite_if_long(self) -> None:
-        live = sum(map(len, self._sealed.values())) + HEAD.size * len(self._sealed)
+        live = sum(map(len, self._bodies.values())) + (HEAD.size + CHECK_BYTES) * len(self._bodies)
         if self._handle is None or self._end <= 2 * live + SLACK_BYTES:
             return
         with self._locked():
-            records = (_record(task_id, data) for task_id, data in self._sealed.items())
+            records = (_record(task_id, sealed(body)) for task_id, body in self._bodies.items())
             self._files.place(self._log, b"".join(records))
 
 
@@ -138,17 +138,17 @@ def _record(task_id: str, entry: bytes) -> bytes:
 
 
 def _records(data: bytes) -> Iterator[tuple[int, str, bytes]]:
-    """Yield the complete records of a log: where each ends, the id and the sealed entry."""
+    """Yield the complete records of a log: where each ends, the id and the entry."""
     at = 0
     while at + HEAD.size <= len(data):
         length, name_length = HEAD.unpack_from(data, at)
         begin, end = at + HEAD.size, at + HEAD.size + length
         if end > len(data) or name_length > length:
             return
-        entry = data[begin + name_length : end]
-        if opened(entry) is None:
+        body = opened(data[begin + name_length : end])
+        if body is None:
             return
-        yield end, data[begin : begin + name_length].decode("utf-8", "surrogatepass"), entry
+        yield end, data[begin : begin + name_length].decode("utf-8", "surrogatepass"), body
         at = end
 
 

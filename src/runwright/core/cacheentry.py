@@ -85,8 +85,11 @@ def seal(entry: Entry) -> bytes:
 def unseal(data: bytes) -> Entry | None:
     """Return the entry, or None if the bytes are not what was sealed."""
     body = opened(data)
-    if body is None:
-        return None
+    return None if body is None else entry_of(body)
+
+
+def entry_of(body: bytes) -> Entry | None:
+    """Return the entry that was in sealed bytes; None if they hold something else."""
     try:
         return _DECODER.decode(body)
     except msgspec.MsgspecError:

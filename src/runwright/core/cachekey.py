@@ -42,18 +42,6 @@ class Material(Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...]
 
 
-class CacheKey(Struct, frozen=True):
-    """Names an outcome.
-
-    Attributes:
-        digest: Of everything, hexadecimal.
-        parts: Of each of `PARTS`, hexadecimal.
-    """
-
-    digest: str
-    parts: tuple[str, ...]
-
-
 class Shown(Struct, frozen=True, array_like=True):
     """A value as it is remembered: its digest, and its text as far as it may be shown."""
 
@@ -62,8 +50,13 @@ class Shown(Struct, frozen=True, array_like=True):
 
 
 class Account(Struct, frozen=True, kw_only=True):
-    """What a key was made of, short and without secrets, so that it can be told later what has changed."""
+    """What a key was made of, short and without secrets, so that it can be told later what has changed.
 
+    Attributes:
+        parts: Digest of each of `PARTS`, hexadecimal.
+    """
+
+    parts: tuple[str, ...]
     executor: Shown
     args: Mapping[str, Shown]
     inputs: Mapping[str, str]
@@ -104,22 +97,21 @@ def content_mark(digest: str, *, executable: bool) -> str:
     return f"{digest}+x" if executable else digest
 
 
-def key_of(material: Material) -> CacheKey:
-    """Return the key of a task."""
+def key_of(material: Material) -> str:
+    """Return the key of a task: the digest of everything that it depends on, hexadecimal."""
+    return blake3(FORMAT + canonical(_in_parts(material))).hexdigest()
+
+
+def parts_of(material: Material) -> tuple[str, ...]:
+    """Return the digest of each of `PARTS`, hexadecimal."""
+    return tuple(blake3(canonical(part)).hexdigest() for part in _in_parts(material))
+
+
+def _in_parts(material: Material) -> list[Any]:
     inputs = material.inputs
     names = sorted(inputs)
-    parts = tuple(
-        blake3(canonical(part)).hexdigest()
-        for part in (
-            material.executor,
-            material.args,
-            names,
-            [inputs[name] for name in names],
-            material.env,
-            material.outputs,
-        )
-    )
-    return CacheKey(blake3(FORMAT + "\n".join(parts).encode()).hexdigest(), parts)
+    contents = [inputs[name] for name in names]
+    return [material.executor, material.args, names, contents, material.env, material.outputs]
 
 
 def account_of(material: Material, redact: Callable[[str], str]) -> Account:
@@ -130,6 +122,7 @@ def account_of(material: Material, redact: Callable[[str], str]) -> Account:
         redact: Takes secrets out of a text.
     """
     return Account(
+        parts=parts_of(material),
         executor=_shown(material.executor, redact),
         args={name: _shown(value, redact) for name, value in material.args.items()},
         inputs=dict(material.inputs),
@@ -152,7 +145,14 @@ def differences(before: Account, after: Account) -> list[Difference]:
     ]
     found += _tables("env", "variable", before.env, after.env)
     found += _lists("outputs", "declared output", dict.fromkeys(before.outputs), dict.fromkeys(after.outputs))
-    return found
+    return [*found, *_untold(before, after, {one.part for one in found})]
+
+
+def _untold(before: Account, after: Account, told: set[str]) -> Iterator[Difference]:
+    """Yield the parts that differ in a way that the rest does not show, such as an order."""
+    for part, old, new in zip(PARTS, before.parts, after.parts, strict=True):
+        if old != new and part not in told and not (part == "input content" and "inputs" in told):
+            yield Difference(part, f"{part} changed")
 
 
 def changed_parts(found: list[Difference]) -> tuple[str, ...]:

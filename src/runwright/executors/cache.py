@@ -15,7 +15,6 @@ from runwright.core.cacheentry import Entry, details
 from runwright.core.cachekey import (
     PARTS,
     Account,
-    CacheKey,
     Difference,
     Material,
     account_of,
@@ -54,7 +53,7 @@ class Mismatches(tuple[str, ...]):
 class State(msgspec.Struct, frozen=True):
     """What a task depends on as it stands now."""
 
-    key: CacheKey
+    key: str
     material: Material
 
 
@@ -118,7 +117,7 @@ class Cache:
         except TypeError as error:
             self._decide(session, task, Decision(f"not cached: {error}"))
             return await self._inner.execute(session, task)
-        if state.key.digest in _held.get():
+        if state.key in _held.get():
             return await self._inner.execute(session, task)
         if (found := await self._reused(tree, task, state)) is not None:
             return found
@@ -157,7 +156,7 @@ class Cache:
             found = differences(last.account, account_of(state.material, session.redact))
             found += tree.output_differences(task, last.outputs, Budget(inf))
         parts = changed_parts(found)
-        if not parts and state.key.digest != last.key:
+        if not parts and state.key != last.key:
             parts = ("outputs",)  # its last attempt did not come to a good end, so nothing of it counts
         return Mismatches(parts)
 
@@ -171,7 +170,7 @@ class Cache:
             return None
         budget = Budget(IN_PASSING_BYTES)
         try:
-            if self._state_within(tree, task, budget).key.digest != last.key:
+            if self._state_within(tree, task, budget).key != last.key:
                 return None
             if not tree.is_as_recorded(last.outputs, budget):
                 return None
@@ -237,8 +236,8 @@ class Cache:
         if task.cache is not CacheUse.USE:
             return None
         last = tree.memory.last(task.id)
-        is_last = last is not None and last.key == state.key.digest
-        entry = last if is_last else tree.store.entry(state.key.digest)
+        is_last = last is not None and last.key == state.key
+        entry = last if is_last else tree.store.entry(state.key)
         if entry is None:
             return None
         tree.check_outputs(task, state.material.inputs)
@@ -259,8 +258,8 @@ class Cache:
     @asynccontextmanager
     async def _alone(self, tree: Tree, state: State) -> AsyncIterator[None]:
         """Hold the key: nobody else makes its outcome meanwhile."""
-        async with tree.store.flight(state.key.digest):
-            token = _held.set(_held.get() | {state.key.digest})
+        async with tree.store.flight(state.key):
+            token = _held.set(_held.get() | {state.key})
             try:
                 yield
             finally:
@@ -291,7 +290,7 @@ class Cache:
         """Keep what came of a task; returns why that was not possible, or an empty text."""
         with _told():
             now = await self._state(tree, task)
-            if now.key.digest != state.key.digest:
+            if now.key != state.key:
                 changed = differences(account, account_of(now.material, tree.session.redact))
                 tree.check_outputs(task, now.material.inputs)
                 return f"{changed[0].text if changed else 'something changed'} while it ran"
@@ -300,7 +299,7 @@ class Cache:
             try:
                 outputs = await in_thread(lambda: tree.record(task, result), large=tree.is_much(task, result))
                 entry = Entry(
-                    key=state.key.digest,
+                    key=state.key,
                     task_id=task.id,
                     account=account,
                     outputs=outputs,
