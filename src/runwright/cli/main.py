@@ -41,6 +41,7 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
     "graph": ("runwright.cli.graph", "write", "draw a workflow or a run"),
     "schema": ("runwright.cli.schema", "write", "print the JSON Schema of a kind of file, for editors"),
     "init": ("runwright.cli.init", "care", "start a project in a directory"),
+    "cache": ("runwright.cli.cache", "care", "list, show, check and clear what cached tasks have made"),
     "doctor": ("runwright.cli.doctor", "care", "check that this machine has what runs need"),
     "completion": ("runwright.cli.completion", "care", "print a completion script for bash, zsh or fish"),
 }

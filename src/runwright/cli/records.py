@@ -157,6 +157,6 @@ def counted(run: Run) -> str:
     return f"{total} {UNITS[run.kind][total != 1]}: {counts_text(state_counts(run))}"
 
 
-def plural(number: int, word: str) -> str:
-    """Return ``1 task`` or ``2 tasks``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def plural(number: int, word: str, words: str = "") -> str:
+    """Return ``1 task`` or ``2 tasks``; `words` is the plural if an ``s`` does not make it."""
+    return f"{number} {word}" if number == 1 else f"{number} {words or f'{word}s'}"

@@ -34,6 +34,20 @@ def seconds(text: str) -> float:
         raise _refusal(f'"{text}" is no duration: {error}') from None
 
 
+def size(text: str) -> int:
+    """Return a size in bytes, from ``10MiB`` or a number.
+
+    Raises:
+        ArgumentTypeError: If it is no size.
+    """
+    from runwright.core.duration import parse_size  # noqa: PLC0415 - only for such an option
+
+    try:
+        return parse_size(int(text) if text.isdigit() else text)
+    except ValueError as error:
+        raise _refusal(f'"{text}" is no size: {error}') from None
+
+
 def since(text: str) -> datetime:
     """Return the instant from which on runs count: a date, a date with time, or a duration before now.
 
