@@ -50,6 +50,7 @@ def workloads() -> dict[str, Workload]:
         noop,
         planning,
         steps,
+        uptodate,
         wrappers,
     )
 
@@ -62,4 +63,5 @@ def workloads() -> dict[str, Workload]:
         "steps": steps.measure,
         "wrappers": wrappers.measure,
         "planning": planning.measure,
+        "uptodate": uptodate.measure,
     }
