@@ -44,49 +44,50 @@ def edit(path: str, old: str, new: str) -> None:
     Path(path).write_text(text.replace(old, new))
 
 
-assert len(list(Path("src").glob("*.c"))) == EACH * len(FAMILIES) + 1
-assert subprocess.check_output(["build/mix", "42"], text=True).strip() == mixed(42)
-program = Path("build/mix").read_bytes()
+assert len(list(Path("out/src").glob("*.c"))) == EACH * len(FAMILIES) + 1
+assert subprocess.check_output(["out/mix", "42"], text=True).strip() == mixed(42)
+program = Path("out/mix").read_bytes()
 
 reasons = build()
 assert set(reasons.values()) == {"up to date"}, reasons
 
-edit("include/rotate.h", "share. */", "have in common. */")
+edit("out/include/rotate.h", "share. */", "have in common. */")
 reasons = build()
 assert ran(reasons) == objects("rotate"), reasons
 assert reasons["link"] == "up to date"
-assert "input include/rotate.h changed" in explain("compile[family=rotate,n=3]")
+assert "input out/include/rotate.h changed" in explain("compile[family=rotate,n=3]")
 assert "did not have to run: up to date" in explain("link")
-assert Path("build/mix").read_bytes() == program
+assert Path("out/mix").read_bytes() == program
 
-Path("build/mix").unlink()
-Path("build/add_0.o").unlink()
-Path("build/main.o").write_bytes(b"not an object")
+Path("out/mix").unlink()
+Path("out/obj/add_0.o").unlink()
+Path("out/obj/main.o").write_bytes(b"not an object")
 reasons = build()
 assert ran(reasons) == set(), reasons
-assert "output build/add_0.o is missing" in explain("compile[family=add,n=0]")
-assert "output build/main.o was altered" in explain("main")
-assert "output build/mix is missing" in explain("link")
-assert Path("build/mix").read_bytes() == program
+assert "output out/obj/add_0.o is missing" in explain("compile[family=add,n=0]")
+assert "output out/obj/main.o was altered" in explain("main")
+assert "output out/mix is missing" in explain("link")
+assert Path("out/mix").read_bytes() == program
 
-edit("include/xorshift.h", "32", "33")
+edit("out/include/xorshift.h", "32", "33")
 reasons = build()
 assert ran(reasons) == {*objects("xorshift"), "link", "try"}, reasons
-assert "input build/xorshift_0.o changed" in explain("link")
-assert Path("build/mix").read_bytes() != program
+assert "input out/obj/xorshift_0.o changed" in explain("link")
+assert Path("out/mix").read_bytes() != program
 
 reasons = build("--var", "level=2")
 assert ran(reasons) >= {*objects("add"), "link"}, reasons
 assert '''from "-O'1'" to "-O'2'"''' in explain("compile[family=add,n=0]")
 
-edit("include/xorshift.h", "33", "32")
-edit("include/rotate.h", "have in common. */", "share. */")
+edit("out/include/xorshift.h", "33", "32")
+edit("out/include/rotate.h", "have in common. */", "share. */")
 reasons = build()
 assert ran(reasons) == set(), reasons
-assert Path("build/mix").read_bytes() == program
+assert Path("out/mix").read_bytes() == program
 
-shutil.rmtree("build")
+shutil.rmtree("out/obj")
+Path("out/mix").unlink()
 reasons = build()
 assert ran(reasons) == set(), reasons
-assert Path("build/mix").read_bytes() == program
+assert Path("out/mix").read_bytes() == program
 print(f"{len(reasons)} tasks: rebuilt what changed, restored what was gone, and nothing else")

@@ -37,17 +37,19 @@ def step(family: str, number: int) -> str:
 
 def main() -> None:
     names = [f"{family}_{number}" for number in range(EACH) for family in FAMILIES]
-    for folder in ("src", "include"):
-        Path(folder).mkdir(exist_ok=True)
+    for folder in ("out/src", "out/include"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
     for family in FAMILIES:
-        Path("include", f"{family}.h").write_text(f"/* What the {family} steps share. */\n{HEADERS[family]}\n")
+        Path("out/include", f"{family}.h").write_text(
+            f"/* What the {family} steps share. */\n{HEADERS[family]}\n"
+        )
         for number in range(EACH):
-            Path("src", f"{family}_{number}.c").write_text(step(family, number))
+            Path("out/src", f"{family}_{number}.c").write_text(step(family, number))
     declared = "".join(f"uint64_t {name}(uint64_t x);\nuint64_t {name}_back(uint64_t x);\n" for name in names)
-    Path("include/mix.h").write_text(f"#pragma once\n#include <stdint.h>\n\n{declared}")
+    Path("out/include/mix.h").write_text(f"#pragma once\n#include <stdint.h>\n\n{declared}")
     forth = "".join(f"    x = {name}(x);\n" for name in names)
     back = "".join(f"    x = {name}_back(x);\n" for name in reversed(names))
-    Path("src/main.c").write_text(
+    Path("out/src/main.c").write_text(
         "#include <inttypes.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
         '#include "mix.h"\n\n'
         "int main(int count, char **words)\n{\n"

@@ -80,6 +80,7 @@ def test_what_is_equal_has_one_key() -> None:
         [0.0, -0.0, float("nan"), float("inf")],
         ["", None, [], {}, [[]], [""]],
         [["a", "b"], ["ab"], "ab", {"a": "b"}],
+        [["\udc80", 1], ["\udc80", "1"], ["\udc80", None], ["\udc80", [1]]],
         ["\udc80", b"\xed\xb2\x80", "\udc81", ["\udc80"]],
         [{"a": "\udc80"}, [["a", "\udc80"]], {"a": "\udc81"}],
     ],
