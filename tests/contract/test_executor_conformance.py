@@ -17,7 +17,7 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.process import WardenProcesses
 from runwright.core.errors import ExecutionError, Failure, TaskFailed
 from runwright.core.retry import RetryPolicy
-from runwright.core.task import Result, SessionId, Task, TaskId, replace
+from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId, replace
 from runwright.executors.cache import Cache
 from runwright.executors.configured import Configured
 from runwright.executors.followups import Followups
@@ -167,6 +167,12 @@ def cached(inner: Executor) -> Cache:
     return Cache(inner, lambda _: store)
 
 
+def heard(subject: Subject) -> Subject:
+    """The same subject, whose output is printed in every session: a cache replays values, not what was printed."""
+    assert subject.prints is not None
+    return replace(subject, prints=replace(subject.prints, cache=CacheUse.OFF))
+
+
 def observed_cache(processes: WardenProcesses) -> Executor:
     """A router in a cache in an observer."""
     return Strict(observe(Strict(cached(Strict(Router({"a.shell": Shell(processes)}))))))
@@ -246,10 +252,10 @@ SUBJECTS = {
     "retry": python_subject(opened(lambda p: retry(Strict(Python(p)))), "async"),
     "observe": python_subject(opened(lambda p: observe(Strict(Python(p)))), "thread"),
     "configured": python_subject(opened(defaulted), "async"),
-    "cache-shell": shell_subject(opened(lambda p: cached(Strict(Shell(p))))),
+    "cache-shell": heard(shell_subject(opened(lambda p: cached(Strict(Shell(p)))))),
     "cache-python": python_subject(opened(lambda p: cached(Strict(Python(p)))), "async"),
     "cache-thread": python_subject(opened(lambda p: cached(Strict(Python(p)))), "thread"),
-    "cache-observed": routed(shell_subject(opened(observed_cache)), "a.shell"),
+    "cache-observed": heard(routed(shell_subject(opened(observed_cache)), "a.shell")),
     "deep-shell": routed(shell_subject(opened(deep)), "shell"),
     "deep-python": routed(python_subject(opened(deep), "async"), "here.python"),
     "deep-process": routed(python_subject(opened(deep), "process"), "here.python"),
