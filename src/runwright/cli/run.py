@@ -32,6 +32,9 @@ def configure(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="run cached tasks too, and keep what comes of them"
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="run again whenever an input of a task has changed"
+    )
     schedule.add_limits(parser, "most time for the run: 90s, 1h30m")
     schedule.add_display(parser)
 
@@ -39,6 +42,10 @@ def configure(parser: "argparse.ArgumentParser") -> None:
 def execute(args: Arguments) -> int:
     """Run a workflow to its end, or show what would run."""
     schedule.check_display(args)
+    if args.watch:
+        from runwright.cli.watch import watch  # noqa: PLC0415 - only if it is asked for
+
+        return watch(args, options_of(args))
     return run_workflow(args, options_of(args))
 
 

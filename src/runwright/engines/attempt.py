@@ -90,8 +90,10 @@ class Attempts:
 
         What is wrong with the task is left for the attempt to find.
         """
+        if self._reuse is None:
+            return None
         definition = self._graph.definition(node)
-        if self._reuse is None or not definition.cache or self._options.no_cache:
+        if not definition.cache or self._options.no_cache:
             return None
         row_id = self._graph.ids[node]
         own = self._graph.matrix(node) if definition.matrix else {}

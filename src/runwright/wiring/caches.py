@@ -1,6 +1,6 @@
 """Where caches are: for the library, for workflows, and for the command that looks after them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,13 @@ def open_cache(folder: Path) -> CacheStore:
     from runwright.adapters.cachestore import DirectoryCache
 
     return DirectoryCache(folder)
+
+
+def wakes(folder: Path) -> Iterator[None]:
+    """Yield whenever something has changed below a directory, and every now and then; see `adapters.watch`."""
+    from runwright.adapters.watch import wakes as of_directory
+
+    return of_directory(folder)
 
 
 def workflow_cache(inner: Executor, workflow: "Workflow", folder: Path) -> CacheOfStores:
