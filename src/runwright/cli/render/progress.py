@@ -44,7 +44,7 @@ class Progress:
         running: When each running task started its current attempt, by id.
         spent: Seconds that each finished task took, by id.
         retries: Number of retries so far, by id.
-        errors: Why a task failed, is retried, was skipped or cancelled, by id.
+        errors: Why a task failed, is retried, was skipped, cancelled or spared, by id.
         failed: Ids of tasks that failed, in the order in which they did.
         counts: Number of ordinary tasks in each final state.
         inner: What is known of the run that is the work of a task, by the id of the task; of several the last.
@@ -115,8 +115,8 @@ class Progress:
         begun = self._begun.pop(name, None)
         if begun is not None:
             self.spent[name] = max(0.0, (event.at - begun).total_seconds())
-        if event.error:
-            self.errors[name] = event.error
+        if event.error or state is TaskState.SUCCEEDED:
+            self.errors[name] = event.error  # of a success why it ran or did not have to: a cache says so
         if state is TaskState.FAILED:
             self.failed.append(name)
         if event.role is TaskRole.TASK:

@@ -131,7 +131,7 @@ class Tree:
         again = progress.retries.get(node, 0)
         if again:
             tail.append(out.paint(f"{out.mark('retry')}{again}", "warn"))
-        why = progress.errors.get(node, "") if state is not TaskState.SUCCEEDED else ""
+        why = progress.errors.get(node, "")
         room = out.width - cell_width(name) - 26 if out.width else 0
         if why and (room > 8 or not out.width):
             tail.append(out.paint(shorten(clean(why), room, out.mark("ellipsis")), STATE_STYLES[state.value]))
