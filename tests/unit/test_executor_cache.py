@@ -402,6 +402,45 @@ def test_what_is_made_is_removed_before_the_next_run(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
+def test_what_was_there_before_is_nobody_s_to_remove(tmp_path: Path) -> None:
+    """A directory becomes an output, in this tree or in one that shares the cache: what is in it stays."""
+    task = replace(TASK, outputs=("out", "whole"))
+    store = MemoryCache()
+
+    async def first(bench: Bench) -> None:
+        bench.inner.before = lambda _: bench.write("whole/made", "made")
+        await bench.run()
+        bench.write("whole/precious", "mine")
+        await bench.run(task)
+        assert bench.read("whole/precious") == "mine"
+
+    async def second(bench: Bench) -> None:
+        bench.inner.before = lambda _: bench.write("whole/made", "made")
+        bench.write("whole/other", "mine")
+        bench.write("out", "")
+        await bench.run(task)
+        assert bench.read("whole/other") == "mine"
+        assert bench.parts(task) == ()
+
+    for name, work in (("one", first), ("two", second)):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, work, store=store)
+
+
+def test_a_value_that_is_not_plain_is_no_secret_either(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.session = LocalSession(tmp_path, secrets=("s3cret-word",))
+    bench.inner.result = Result(value=object())
+
+    async def work() -> None:
+        await bench.cache.open_session(bench.session)
+        await bench.run()
+        assert "not kept: " in bench.why()[0]
+        await bench.cache.close_session(bench.session.id)
+
+    asyncio.run(work())
+
+
 def test_outputs_in_the_task_s_own_directory_are_kept_too(tmp_path: Path) -> None:
     store = MemoryCache()
 

@@ -272,9 +272,7 @@ class Cache:
         tree.check_outputs(task, state.material.inputs)
         with _told():
             tree.clear(task, last)
-        # Until it has succeeded nothing of it counts, whatever becomes of this process.
-        former = last or Entry(key="", task_id=task.id, account=account)
-        tree.memory.note(task.id, structs.replace(former, key=""))
+        tree.memory.note(task.id, _unfinished(task, last, account))
         begun = time.monotonic()
         result = await self._inner.execute(tree.session, task)
         seconds = time.monotonic() - begun
@@ -294,9 +292,9 @@ class Cache:
                 changed = differences(account, account_of(now.material, tree.session.redact))
                 tree.check_outputs(task, now.material.inputs)
                 return f"{changed[0].text if changed else 'something changed'} while it ran"
-            if _holds_secret(tree.session, result):
-                return "its result holds a secret"
             try:
+                if _holds_secret(tree.session, result):
+                    return "its result holds a secret"
                 outputs = await in_thread(lambda: tree.record(task, result), large=tree.is_much(task, result))
                 entry = Entry(
                     key=state.key,
@@ -318,6 +316,17 @@ class Cache:
 
     def _decide(self, session: Session, task: Task, decision: Decision) -> None:
         self._decisions[session.id, task.id] = decision
+
+
+def _unfinished(task: Task, last: Entry | None, account: Account) -> Entry:
+    """Return what to remember while a task runs: until it has succeeded nothing of it counts.
+
+    Its outputs are those that it may leave, whatever becomes of this process.
+    """
+    if last is None:
+        return Entry(key="", task_id=task.id, account=account)
+    declared = tuple(dict.fromkeys((*last.account.outputs, *task.outputs)))
+    return structs.replace(last, key="", account=structs.replace(last.account, outputs=declared))
 
 
 def _result(entry: Entry) -> Result:

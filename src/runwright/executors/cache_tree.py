@@ -96,16 +96,24 @@ class Tree:
             )
 
     def clear(self, task: Task, last: Entry | None) -> None:
-        """Remove what the task made before; what was there before its first run here stays."""
+        """Remove what the task made before; what was there before it was declared for the first time stays."""
         if last is None:
             return
         old = {output.path for output in last.outputs if output.place == TREE}
-        for path in sorted({*old, *self.files.expand_outputs(task.outputs)[0]}, reverse=True):
+        patterns = [pattern for pattern in task.outputs if pattern in last.account.outputs]
+        for path in sorted({*old, *self.files.expand_outputs(patterns)[0]}, reverse=True):
             self._remove(path)
 
     def restore(self, task: Task, entry: Entry, last: Entry | None) -> bool:
-        """Make the outputs of an entry what they were; returns False if something of it is not to be had."""
+        """Make the outputs of an entry what they were.
+
+        Returns:
+            False if something of it is not to be had, or if there are files in the way that may be somebody's own.
+        """
         outputs = sorted(entry.outputs, key=lambda one: one.path)
+        extras = self.files.extras([output for output in outputs if output.place == TREE])
+        if extras and (last is None or not set(task.outputs).issubset(last.account.outputs)):
+            return False
         if not all(self._restore(task, output) for output in outputs):
             return False
         for output in reversed(outputs):
@@ -114,7 +122,6 @@ class Tree:
         known = {output.path for output in outputs if output.place == TREE}
         before = last.outputs if last is not None else ()
         old = {output.path for output in before if output.place == TREE}
-        extras = self.files.extras([output for output in outputs if output.place == TREE])
         for path in sorted({*old, *extras} - known, reverse=True):
             self._remove(path)
         return True
