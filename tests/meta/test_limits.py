@@ -79,7 +79,6 @@ DOCUMENTED = {
     "executors/container.py:ANSWER_SECONDS": "| 30 s, 10 s at the start of a run |",
     "executors/cache_threads.py:IN_PASSING_BYTES": "in the event loop for one task | 4 MiB |",
     "executors/cache_tree.py:LARGE_BYTES": "in the event loop for one task | 4 MiB |",
-    "executors/output_file.py:MAX_BYTES": "| file at `$RUNWRIGHT_OUTPUT` | 1 MiB |",
     "executors/python.py:TRACEBACK_BYTES": "in a failure | 4 KiB |",
     "executors/command_output.py:LINE_BYTES": "| line that `register` takes | 64 KiB |",
     "executors/command_output.py:STDERR_BYTES": "in a failure | 4 KiB |",
