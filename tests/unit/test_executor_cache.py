@@ -402,6 +402,26 @@ def test_what_is_made_is_removed_before_the_next_run(tmp_path: Path) -> None:
     run(tmp_path, work)
 
 
+@pytest.mark.parametrize("harm", ["missing", "other", "file"])
+def test_links_are_restored_as_links(tmp_path: Path, harm: str) -> None:
+    async def work(bench: Bench) -> None:
+        link = bench.source / "link"
+        bench.inner.before = lambda _: link.symlink_to("out")
+        task = replace(TASK, outputs=("out", "link"))
+        await bench.run(task)
+        link.unlink()
+        if harm == "other":
+            link.symlink_to("elsewhere")
+        elif harm == "file":
+            link.write_text("x")
+        assert bench.parts(task) == ("outputs",)
+        await bench.run(task)
+        assert str(link.readlink()) == "out"
+        assert len(bench.inner.ran) == 1
+
+    run(tmp_path, work)
+
+
 def test_what_was_there_before_is_nobody_s_to_remove(tmp_path: Path) -> None:
     """A directory becomes an output, in this tree or in one that shares the cache: what is in it stays."""
     task = replace(TASK, outputs=("out", "whole"))
