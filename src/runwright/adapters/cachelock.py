@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
@@ -66,9 +67,19 @@ class Flight:
             return self._taken()
         self._handle = handle
         with suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.write(handle, msgspec.json.encode(current_owner()))
+            if os.fstat(
+                handle
+            ).st_size:  # left by one that died; some file systems make us pay for each truncation
+                os.ftruncate(handle, 0)
+            os.write(handle, _owner(os.getpid()))
         return True
+
+
+@cache
+def _owner(pid: int) -> bytes:
+    """Return what the lock files of this process say."""
+    assert pid == os.getpid()
+    return msgspec.json.encode(current_owner())
 
 
 def _is_same(handle: int, path: Path) -> bool:

@@ -104,8 +104,11 @@ class DirectoryTree:
             self._release()
             handle = self._open()
         try:
-            self._read_log(os.pread(handle, os.fstat(handle).st_size - self._end, self._end))
-            os.ftruncate(handle, self._end)
+            size = os.fstat(handle).st_size
+            if size > self._end:
+                self._read_log(os.pread(handle, size - self._end, self._end))
+                if size > self._end:
+                    os.ftruncate(handle, self._end)
             yield handle
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
