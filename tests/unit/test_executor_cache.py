@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from runwright.core.cachekey import PARTS
-from runwright.core.errors import Failure, StoreError, TaskFailed
+from runwright.core.errors import Failure, StoreError, TaskFailed, UnopenedSession
 from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId
 from runwright.executors import cache_files, cache_threads
 from runwright.executors.cache import Cache
@@ -908,3 +908,11 @@ def test_the_public_cache_finds_its_store(tmp_path: Path) -> None:
     assert asyncio.run(twice(str(tmp_path / "team"), one)) == 1
     assert asyncio.run(twice(tmp_path / "team", two)) == 0
     assert asyncio.run(twice(MemoryCache(), two)) == 1
+
+
+def test_a_session_that_is_not_open_is_refused(tmp_path: Path) -> None:
+    cache, session = Cache(Upper(), store=lambda _: MemoryCache()), LocalSession(tmp_path)
+    with pytest.raises(UnopenedSession):
+        asyncio.run(cache.execute(session, TASK))
+    with pytest.raises(UnopenedSession):
+        cache.mismatches(session, TASK)

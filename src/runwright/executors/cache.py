@@ -22,7 +22,7 @@ from runwright.core.cachekey import (
     differences,
     key_of,
 )
-from runwright.core.errors import Failure, StoreError, TaskFailed
+from runwright.core.errors import Failure, StoreError, TaskFailed, UnopenedSession
 from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId
 from runwright.executors.cache_files import Budget, TooMuch
 from runwright.executors.cache_threads import IN_PASSING_BYTES, in_passing, in_thread
@@ -106,10 +106,11 @@ class Cache:
         """Return the result of a task, which runs only if it must.
 
         Raises:
+            UnopenedSession: If the session is not open.
             TaskFailed: As the inner executor; with code ``E_OUTPUT`` if the task did not make an output that it declares,
                 ``E_CACHE`` if a file can't be read, or if an output is also an input.
         """
-        tree = self._trees[session.id]
+        tree = self._tree(session)
         if task.cache is CacheUse.OFF:
             return await self._inner.execute(session, task)
         try:
@@ -147,7 +148,7 @@ class Cache:
         Raises:
             TaskFailed: With code ``E_CACHE`` if a file can't be read.
         """
-        tree = self._trees[session.id]
+        tree = self._tree(session)
         last = tree.memory.last(task.id)
         if last is None:
             return Mismatches(PARTS)
@@ -196,6 +197,12 @@ class Cache:
         return self._decisions.pop((session_id, task_id), None)
 
     # The key
+
+    def _tree(self, session: Session) -> Tree:
+        tree = self._trees.get(session.id)
+        if tree is None:
+            raise UnopenedSession(session.id)
+        return tree
 
     async def _state(self, tree: Tree, task: Task) -> State:
         with _told():
