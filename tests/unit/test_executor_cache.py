@@ -911,7 +911,7 @@ def test_the_public_cache_finds_its_store(tmp_path: Path) -> None:
 
 
 def test_a_session_that_is_not_open_is_refused(tmp_path: Path) -> None:
-    cache, session = Cache(Upper(), store=lambda _: MemoryCache()), LocalSession(tmp_path)
+    cache, session = Cache(Upper(), lambda _: MemoryCache()), LocalSession(tmp_path)
     with pytest.raises(UnopenedSession):
         asyncio.run(cache.execute(session, TASK))
     with pytest.raises(UnopenedSession):
