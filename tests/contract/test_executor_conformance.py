@@ -31,6 +31,7 @@ from runwright.ports.system import Command, Exit
 from runwright.testing import (
     CHECKS,
     FakeProcesses,
+    LocalSession,
     MemoryCache,
     NotConforming,
     Script,
@@ -691,8 +692,6 @@ def test_what_an_executor_does_not_offer_is_not_asked(tmp_path: Path) -> None:
 
 
 async def misuse(case: str) -> None:
-    from runwright.testing import LocalSession
-
     strict, session = Strict(Plain()), LocalSession(Path(), source=Path())
     if case != "execute":
         await strict.open_session(session)
@@ -708,3 +707,20 @@ async def misuse(case: str) -> None:
 def test_strict_refuses_misuse(case: str) -> None:
     with pytest.raises(NotConforming):
         asyncio.run(misuse(case))
+
+
+@pytest.mark.parametrize(
+    ("mode", "function"), [("async", "ask_soon"), ("thread", "ask"), ("process", "ask"), ("auto", "ask_soon")]
+)
+def test_a_function_may_return_a_whole_result(mode: str, function: str, tmp_path: Path) -> None:
+    async def main() -> Result:
+        session = LocalSession(tmp_path)
+        async with opened(Python)() as executor:
+            await executor.open_session(session)
+            result = await executor.execute(session, python_task(mode, function))
+            await executor.close_session(session.id)
+            return result
+
+    (asked,) = (result := asyncio.run(main())).followups
+    assert result.value == {"n": 1}
+    assert (asked.id, asked.executor, asked.args) == ("x", "python", {"function": "f"})

@@ -292,3 +292,42 @@ def test_the_command_among_arguments_is_read_as_shell_text() -> None:
     boxed = {"a": {"executor": "box", "args": {"cmd": command}}}
     assert at_top
     assert faults(boxed, ("n",), executors={"box": {"executor": "shell"}}) == at_top
+
+
+EACH = {"cmd": "x {{.item}} {{.index}} {{.item.name}}", "for_each": "{{.l}}", "depends_on": ["list"]}
+
+
+def test_a_task_for_each_item() -> None:
+    listing = {"cmd": "x", "register": "l"}
+    each = {**EACH, "pool": 2, "item_failures": "ignore", "pre": "y {{.item}}", "env": {"I": "{{.item}}"}}
+    task = decode({"list": listing, "each": each}).tasks["each"]
+    assert (task.for_each, task.pool, task.item_failures.value) == ("{{.l}}", 2, "ignore")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"for_each": "{{.nothing}}"}, 'nothing sets "nothing"'),
+        ({"depends_on": []}, '"l" is registered by task "list", which does not run before task "each"'),
+        ({"if": "item == x"}, 'nothing sets "item"'),
+        ({"cleanup": "x {{.index}}"}, 'nothing sets "index"'),
+        ({"register": "r_{{.index}}"}, 'nothing sets "index"'),
+        ({"for_each": "{{.item}}"}, 'nothing sets "item"'),
+        ({"for_each": "a\0b"}, "a list can't hold a NUL"),
+        ({"cache": True}, "is mapped over a list, and its items can't be cached"),
+        ({"pool": -1}, '"pool" must be at least 1'),
+        ({"item_failures": "never"}, '"item_failures" must be "stop" or "continue" or "ignore"'),
+        ({"for_each": "", "cmd": "x", "pool": 2}, '"pool" says how items run, and there are none'),
+        (
+            {"for_each": "", "cmd": "x", "item_failures": "ignore"},
+            '"item_failures" says how items run, and there are none',
+        ),
+        (
+            {"type": "forensic", "depends_on": [], "for_each": "a", "cmd": "x"},
+            "a handler can't be mapped over a list",
+        ),
+    ],
+)
+def test_faults_of_a_task_for_each_item(change: dict[str, Any], message: str) -> None:
+    found = faults({"list": {"cmd": "x", "register": "l"}, "each": {**EACH, **change}})
+    assert any(message in one for one in found), found

@@ -13,7 +13,7 @@ from runwright.core.check import check_workflow
 from runwright.core.events import AttemptsReserved, TaskEnded, TaskStarted
 from runwright.core.options import RunOptions, Strategy
 from runwright.core.states import RunState
-from runwright.core.task import Result, Task
+from runwright.core.task import Result, Task, TaskId
 from runwright.core.workflow import TaskType, Workflow
 from runwright.engines.driver import MOST_SPARED
 from runwright.engines.prepare import Doors
@@ -250,9 +250,49 @@ def test_values_of_functions_are_replayed(tmp_path: Path) -> None:
     assert calls == ["a"]
 
 
+@pytest.mark.parametrize("no_cache", [False, True])
+def test_what_a_cached_task_asks_for_runs_each_time(tmp_path: Path, no_cache: bool) -> None:
+    bench = CachedBench(tmp_path)
+    calls: list[str] = []
+
+    async def work(session: Session, task: Task) -> Result:
+        calls.append(task.id)
+        more = Task(id=TaskId("more"), executor="shell", args={"cmd": "more"})
+        leaf = Task(id=TaskId("leaf"), executor="call.leaf", args={"n": 1})
+        return Result(value=1, followups=(more, leaf))
+
+    async def leaf(session: Session, task: Task) -> Result:
+        calls.append(task.id)
+        return Result(value=task.args["n"])
+
+    bench.functions.by_name |= {"work": work, "leaf": leaf}
+    workflow = flow({"a": {"executor": "call.work", "cache": True, "cleanup": ("undo",)}, "b": "a"})
+    first, ran = bench.again(workflow)
+    assert (ran, calls) == (["more", "b", "undo"], ["a", "a.leaf"])
+    assert first.rows["a"].reason == "not in the cache"
+    again, ran = bench.again(workflow, no_cache=no_cache)
+    assert ran == ["more", "b", "undo"], "what follows has to be taken down, too"
+    assert calls[2:] == (["a", "a.leaf"] if no_cache else ["a.leaf"])
+    assert end(again, "a").spared is not no_cache
+    assert (again.rows["a"].value, again.rows["a"].attempts) == (1, 1)
+    assert {row.id: row.state for row in again.rows.values()} == dict.fromkeys(
+        ["a", "b", "a.more", "a.leaf", "a.cleanup"], SUCCEEDED
+    )
+    assert len(bench.cache.entries) == 1, "follow-ups leave nothing in the cache"
+
+
+def test_items_are_not_cached(tmp_path: Path) -> None:
+    bench = CachedBench(tmp_path)
+    workflow = flow({"a": {"cmd": "cc {{.item}}", "for_each": "x\ny"}})
+    for _ in range(2):
+        assert bench.again(workflow)[1] == ["cc 'x'", "cc 'y'"]
+    assert not bench.cache.entries
+
+
 CASES: list[tuple[dict[str, Any], Callable[[str], bool]]] = [
     ({"pre": ("x",)}, lambda text: '"pre" would run without it' in text),
     ({"post": ("x",)}, lambda text: '"post" would run without it' in text),
+    ({"for_each": "x"}, lambda text: "its items can't be cached" in text),
     ({"type": TaskType.FORENSIC}, lambda text: "can't be cached" in text),
     ({"outputs": ("../x",)}, lambda text: "leads out of" in text),
     ({"outputs": ("/x",)}, lambda text: "is absolute" in text),

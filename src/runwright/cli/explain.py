@@ -200,6 +200,7 @@ def _of_kind(found: Everything, row: TaskRow) -> Iterator[str]:
         return
     workflow = _workflow(found)
     yield from _needs(found, row, workflow)
+    yield from _children(found, row)
     yield from step_facts(found, row) if found.run.kind == "plan" else ()
     yield from _tries(found, row)
     yield from _reuse(found, row)
@@ -277,9 +278,19 @@ def _needs(found: Everything, row: TaskRow, workflow: Workflow | None) -> Iterat
         yield f"its condition is: {definition.condition}"
 
 
+def _children(found: Everything, row: TaskRow) -> Iterator[str]:
+    """Yield how many items or follow-ups the task has, and what came of them."""
+    children = [one for one in found.tasks if one.role is TaskRole.CHILD and one.id.startswith(f"{row.id}.")]
+    if children:
+        number = "1 child" if len(children) == 1 else f"{len(children)} children"
+        yield f"it has {number} ({counts_text(Counter(one.state.value for one in children))})"
+
+
 def _role(row: TaskRow) -> str:
     if row.role is TaskRole.CLEANUP:
         return f"it is the cleanup of {row.id.removesuffix(CLEANUP)}"
+    if row.role is TaskRole.CHILD:
+        return f"it is a child of {row.id.rpartition('.')[0]}"
     return f"it is a handler; it was called for {cause(row.id.partition('@')[2])}"
 
 

@@ -95,6 +95,8 @@ def _node_line(graph: Graph, node: int, chosen: set[int] | None, out: Out) -> st
         parts.append(out.paint(f"after {out.clean(', '.join(needs))}", "dim"))
     if definition.condition:
         parts.append(out.paint(f"if {out.clean(definition.condition)}", "warn"))
+    if definition.for_each:
+        parts.append(out.paint(f"for each of {out.clean(definition.for_each)}", "dim"))
     parts.append(out.paint(_work(definition, graph.matrix(node), out), "live"))
     return "  ".join(parts)
 

@@ -9,7 +9,7 @@ from runwright.core.chain import decode, links
 from runwright.core.events import AnyEvent, RunResumed
 from runwright.core.project import Changes
 from runwright.core.rows import Rows
-from runwright.core.run import Attempt, Run, TaskCounts, TaskRow, Variable
+from runwright.core.run import Attempt, Run, TaskCounts, TaskRow, Variable, ended_child
 from runwright.core.states import TaskRole, TaskState
 
 
@@ -114,6 +114,8 @@ class Replay:
         for row in list(rows.tasks.values()):
             if row.role is TaskRole.TASK and row.state is not TaskState.SUCCEEDED and not resumed.keeps:
                 rows.tasks[row.id] = structs.replace(row, state=TaskState.CANCELLED)
+            elif row.role is TaskRole.CHILD:
+                rows.tasks[row.id] = ended_child(row)
         for task_id in resumed.redo:
             rows.tasks[task_id] = TaskRow(id=task_id, key=task_id, name=task_id)
         for task_id in resumed.removed:

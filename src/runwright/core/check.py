@@ -15,6 +15,7 @@ from runwright.core.check_fields import (
     Path,
     check_common,
     check_env,
+    check_for_each,
     check_matrix,
     check_numbers,
     check_trigger,
@@ -27,7 +28,7 @@ from runwright.core.errors import DefinitionError, Problem
 from runwright.core.graph import find_circle
 from runwright.core.node_names import node_fault
 from runwright.core.suggest import did_you_mean
-from runwright.core.workflow import TaskDefinition, TaskType, Workflow
+from runwright.core.workflow import ItemFailures, TaskDefinition, TaskType, Workflow
 
 __all__ = ["NO_EXECUTORS", "Executors", "Path", "check_workflow", "warnings"]
 
@@ -121,6 +122,8 @@ class _Checker:
             check_env(task.env, ("tasks", key, "env"), self.add)
         if task.matrix:
             check_matrix(task.matrix, ("tasks", key, "matrix"), self.add)
+        if task.for_each or task.pool or task.item_failures is not ItemFailures.STOP:
+            check_for_each(task, ("tasks", key), self.add)
         if task.working_dir:
             check_working_dir(task.working_dir, ("tasks", key), self.add)
         check_numbers(task, ("tasks", key), self.add)

@@ -160,6 +160,26 @@ def _check_values(name: str, values: tuple[str, ...], path: Path, add: Add) -> N
         seen.add(value)
 
 
+def check_for_each(task: TaskDefinition, path: Path, add: Add) -> None:
+    """Check what maps a task over a list."""
+    if not task.for_each:
+        name = "pool" if task.pool else "item_failures"
+        add(
+            (*path, name),
+            f'"{name}" says how items run, and there are none',
+            'add for_each = "{{.task.value}}"',
+        )
+    elif task.type is TaskType.FORENSIC:
+        add((*path, "for_each"), "a handler can't be mapped over a list", "call it from a task that is")
+    elif "\0" in task.for_each:
+        add((*path, "for_each"), "a list can't hold a NUL", "remove the NUL")
+    if task.for_each and task.cache:
+        text = f'task "{task.key}" is mapped over a list, and its items can\'t be cached'
+        add((*path, "cache"), text, "remove cache, or use matrix for a list that is known beforehand")
+    if task.pool < 0:
+        add((*path, "pool"), '"pool" must be at least 1', "remove it for as many as there are workers")
+
+
 def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:
     """Check the numbers of a task; only what differs from the default is looked at twice."""
     check_retries(task.retries, path, add)

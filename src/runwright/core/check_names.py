@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from runwright.core.check_fields import Path, secret_fault, shell_faults
 from runwright.core.errors import Problem
-from runwright.core.node_names import example_node, node_fault
+from runwright.core.node_names import example_node, is_of_item, node_fault
 from runwright.core.pattern import pattern
 from runwright.core.reach import Question, unanswered
 from runwright.core.suggest import did_you_mean
@@ -18,6 +18,8 @@ from runwright.core.workflow import TaskDefinition, TaskType, Workflow
 
 TOLD_HANDLERS = frozenset({"failed_task", "error_message", "exit_code"})
 TOLD_WORKFLOW_HANDLER = frozenset({"failed_tasks", "failed_dag"})
+BEFORE_ITEMS = frozenset({"for_each", "if", "register", "cleanup"})
+"""Fields that belong to the task as a whole, so no item is seen in them."""
 MOST_NAMES = 10_000
 MOST_SUGGESTIONS = 100
 SHORT_LIST = 8
@@ -189,6 +191,8 @@ class _Names:
     def _read(self, task: TaskDefinition, name: str, path: Path, offset: int) -> None:
         if name in task.matrix or name in self.known:
             return
+        if task.for_each and is_of_item(name) and path[2] not in BEFORE_ITEMS:
+            return
         if task.type is TaskType.FORENSIC and self._is_told(task, name):
             return
         owners = self.registered.get(name)
@@ -312,6 +316,8 @@ def texts_of(key: str, task: TaskDefinition) -> Iterator[tuple[Path, str, bool]]
     """Yield the texts of a task that may hold placeholders: where, what, and whether the shell reads it."""
     if task.cmd is not None and "{{" in task.cmd:
         yield ("tasks", key, "cmd"), task.cmd, True
+    if task.for_each:
+        yield ("tasks", key, "for_each"), task.for_each, False
     if task.working_dir and "{{" in task.working_dir:
         yield ("tasks", key, "working_dir"), task.working_dir, False
     for index, text in enumerate(task.argv):

@@ -7,7 +7,7 @@ from runwright.core.check_fields import Path
 from runwright.core.duration import parse_duration, parse_size
 from runwright.core.errors import Problem
 from runwright.core.variables import normal_name
-from runwright.core.workflow import TaskDefinition, TaskType, Trigger, TriggerType, Workflow
+from runwright.core.workflow import ItemFailures, TaskDefinition, TaskType, Trigger, TriggerType, Workflow
 
 NOTHING: dict[str, Any] = {}
 """Shared by all tasks that have no table of a kind: a hundred thousand empty dicts are not small."""
@@ -46,6 +46,7 @@ _CONVERT: dict[str, _Convert] = {
     "argv": tuple,
     "depends_on": _depends_on,
     "inputs": tuple,
+    "item_failures": ItemFailures,
     "matrix": _matrix,
     "outputs": tuple,
     "retry_backoff": float,

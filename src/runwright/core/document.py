@@ -20,7 +20,7 @@ from runwright.core.tables import (
     Variables,
     mended,
 )
-from runwright.core.workflow import TaskType, TriggerType, Workflow
+from runwright.core.workflow import ItemFailures, TaskType, TriggerType, Workflow
 
 
 class TriggerTable(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -70,6 +70,25 @@ class TaskTable(Struct, forbid_unknown_fields=True, kw_only=True, rename={"condi
         dict[str, list[str]],
         Meta(description="Values by dimension: one node for each combination."),
     ] = {}
+    for_each: Annotated[
+        str,
+        Meta(
+            description="A list, for instance `{{.task.value}}`: the task runs once for each item, which sees it as `{{.item}}`."
+        ),
+    ] = ""
+    pool: Annotated[
+        int,
+        Meta(
+            description="Most items at a time; as many as there are workers by default.",
+            extra_json_schema={"minimum": 1},
+        ),
+    ] = 0
+    item_failures: Annotated[
+        ItemFailures,
+        Meta(
+            description="What a failed item means: `stop` starts no more, `continue` runs the others and fails, `ignore` goes on without it."
+        ),
+    ] = ItemFailures.STOP
     register: Annotated[str, Meta(description="Variable that takes the last non-empty line of stdout.")] = ""
     ignore_failure: Annotated[bool, Meta(description="Dependents run even if this task fails.")] = False
     retries: Retries = 0

@@ -136,6 +136,20 @@ class TaskEnded(Event, tag="task_ended", frozen=True, kw_only=True):
     spared: bool = False
 
 
+class ChildrenPlanned(Event, tag="children_planned", frozen=True, kw_only=True):
+    """A task is mapped over a list, or its executor asked for tasks that follow; none of them runs before this.
+
+    Attributes:
+        task_id: Whose children.
+        attempt: Of that task.
+        children: Digest of what each is to do, by id.
+    """
+
+    task_id: str
+    attempt: int
+    children: Mapping[str, str]
+
+
 class StateSaved(Event, tag="state_saved", frozen=True, kw_only=True):
     """The state that the steps of a plan share has changed.
 
@@ -186,6 +200,7 @@ AnyEvent = (
     | TaskStarted
     | TaskRetrying
     | TaskEnded
+    | ChildrenPlanned
     | StateSaved
     | RoundPlanned
     | CancelRequested
@@ -212,7 +227,7 @@ class ProgressEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         kind: `task_done` covers success, skip and cancellation; `task_failed` comes after the last attempt.
         task_name: What people are shown for the task.
-        role: Ordinary task, handler or cleanup.
+        role: Ordinary task, child, handler or cleanup.
         state: State of the task, for task events.
         run_state: State of the run, for run events.
         attempt: From 1; 0 if none was made.

@@ -3,6 +3,14 @@
 from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import TaskDefinition
 
+ITEM, INDEX = "item", "index"
+"""Variables that an item of a task sees."""
+
+
+def is_of_item(name: str) -> bool:
+    """Tell whether a variable is one that items see: ``item``, ``index`` or ``item.NAME``."""
+    return name in (ITEM, INDEX) or name.startswith(f"{ITEM}.")
+
 
 def node_fault(target: TaskDefinition, name: str) -> tuple[str, str] | None:
     """Say what is wrong with ``key[dimension=value,...]`` as the name of a node of a task; None if it is one."""

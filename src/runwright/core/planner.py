@@ -111,6 +111,11 @@ class Planner:
         self.cancelled = True
         self.stop_reason = reason
 
+    def stop_reason_for(self, node: int) -> str:
+        """Return why nothing more of a node that has begun is to start; empty while it may."""
+        settle = self.drop(node)
+        return "" if settle is None else settle.reason
+
     def drop(self, node: int) -> Settle | None:
         """Return how to end a node that was about to start, if the run has been stopped meanwhile."""
         if not self.stop_reason or (self._ignores_stop(self.graph.group_of[node]) and not self.cancelled):

@@ -24,6 +24,7 @@ from runwright.core.events import (
     AnyEvent,
     AttemptsReserved,
     CancelRequested,
+    ChildrenPlanned,
     RoundPlanned,
     RunEnded,
     RunResumed,
@@ -33,7 +34,7 @@ from runwright.core.events import (
     TaskRetrying,
     TaskStarted,
 )
-from runwright.core.run import Variable
+from runwright.core.run import Variable, definition_key
 from runwright.core.states import RunState, TaskRole, TaskState
 
 LATE_POSITION = 1 << 32
@@ -128,7 +129,7 @@ class Changes:
         """Return the change of a task, begun now if there is none yet."""
         change = self.tasks.get(task_id)
         if change is None:
-            change = TaskChange(task_id, definition_key(task_id), role, LATE_POSITION + self.seq)
+            change = TaskChange(task_id, definition_key(task_id, role), role, LATE_POSITION + self.seq)
             self.tasks[task_id] = change
         return change
 
@@ -137,13 +138,6 @@ class Changes:
         self.removed.difference_update(values)
         for name, value in values.items():
             self.variables[name] = Variable(name=name, value=value, set_by=set_by, set_at=at)
-
-
-def definition_key(task_id: str) -> str:
-    """Return the key of a task's definition: its id without handler target, matrix values and ``.cleanup``."""
-    if "@" in task_id or "[" in task_id:
-        task_id = task_id.partition("@")[0].partition("[")[0]
-    return task_id.removesuffix(".cleanup")
 
 
 def _run_started(changes: Changes, event: RunStarted) -> None:
@@ -217,8 +211,8 @@ def _state_saved(changes: Changes, event: StateSaved) -> None:
         changes.removed.add(name)
 
 
-def _round_planned(changes: Changes, event: RoundPlanned) -> None:
-    """Change no row: what a round does is told by its actions."""
+def _planned(changes: Changes, event: RoundPlanned | ChildrenPlanned) -> None:
+    """Change no row: what was planned tells of itself when it starts."""
 
 
 def _cancel_requested(changes: Changes, event: CancelRequested) -> None:
@@ -266,7 +260,8 @@ _FOLD: dict[type, Callable[[Changes, Any], None]] = {
     TaskRetrying: _task_retrying,
     TaskEnded: _task_ended,
     StateSaved: _state_saved,
-    RoundPlanned: _round_planned,
+    RoundPlanned: _planned,
+    ChildrenPlanned: _planned,
     CancelRequested: _cancel_requested,
     RunEnded: _run_ended,
 }

@@ -21,10 +21,12 @@ class Resumption(Struct, frozen=True, kw_only=True):
 
     Attributes:
         kept: Final state of each node that is not to run.
+        going_on: Nodes that run again as they are, so that what their children have done stands.
     """
 
     plan: ResumePlan
     kept: Mapping[int, TaskState]
+    going_on: frozenset[int] = frozenset()
 
 
 def changed_tasks(before: Workflow, after: Workflow) -> dict[str, tuple[str, ...]]:
@@ -75,7 +77,8 @@ def plan_resume(
     """
     by_id = {row.id: row for row in rows}
     changed = changed_tasks(before, graph.workflow)
-    redo = _redo(graph, by_id, changed, options)
+    redo, anew = _redo(graph, by_id, changed, options)
+    going_on = redo.keys() - anew
     if options.only:
         selected = graph.select(options.only)
         redo = {node: redo.get(node, "named by --only") for node in sorted(selected)}
@@ -91,7 +94,7 @@ def plan_resume(
         removed=tuple(sorted(known.difference(graph.ids))),
         changed=changed,
     )
-    return Resumption(plan=plan, kept=kept)
+    return Resumption(plan=plan, kept=kept, going_on=frozenset(going_on & redo.keys()))
 
 
 _DONE = frozenset({TaskState.SUCCEEDED})
@@ -110,8 +113,8 @@ def _reuse_reason(row: TaskRow) -> str:
 
 def _redo(
     graph: Graph, by_id: Mapping[str, TaskRow], changed: Mapping[str, tuple[str, ...]], options: RunOptions
-) -> dict[int, str]:
-    """Return the nodes to run again, each with its reason, in the order of the graph."""
+) -> tuple[dict[int, str], set[int]]:
+    """Return the nodes to run again, each with its reason, in the order of the graph; and those that start anew."""
     reasons: dict[int, str] = {}
     causes: dict[int, str] = {}
     for node in sorted(graph.select(options.start_from)) if options.start_from else ():
@@ -125,10 +128,11 @@ def _redo(
         if fields:
             causes.setdefault(node, reasons[node])
     _undone(graph, by_id, reasons, causes)
-    for node in graph.downstream(causes):
+    anew = graph.downstream(causes)
+    for node in anew:
         if node not in causes:
             reasons.setdefault(node, "depends on a task that runs again")
-    return dict(sorted({**reasons, **causes}.items()))
+    return dict(sorted({**reasons, **causes}.items())), anew
 
 
 def _state_reason(row: TaskRow | None) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from runwright.core.errors import Failure
-from runwright.core.states import RunState, TaskRole, TaskState
+from runwright.core.states import FINAL_TASK_STATES, RunState, TaskRole, TaskState
 
 
 class Owner(Struct, frozen=True, kw_only=True):
@@ -114,10 +114,10 @@ class TaskRow(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: Node id, for instance ``build[os=linux]``; for a handler ``notify@build[os=linux]``, for a cleanup
-            ``build.cleanup``.
+            ``build.cleanup``, for a child ``build.3``.
         key: The key of its definition.
         name: What people are shown.
-        level: 0 for roots, else 1 + deepest dependency; -1 for handlers and cleanups.
+        level: 0 for roots, else 1 + deepest dependency; -1 for children, handlers and cleanups.
         attempts: Attempts made so far, over all resumes.
         value: Its return value or last line of output, if it succeeded.
     """
@@ -135,6 +135,28 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     value: Any = None
     ignored: bool = False
+
+
+def definition_key(task_id: str, role: TaskRole = TaskRole.TASK) -> str:
+    """Return the key of a task's definition: its id without handler target, matrix values, ``.cleanup``, ``.child``."""
+    if "@" in task_id or "[" in task_id:
+        task_id = task_id.partition("@")[0].partition("[")[0]
+    return task_id.partition(".")[0] if role is TaskRole.CHILD else task_id.removesuffix(".cleanup")
+
+
+def node_of(child_id: str) -> str:
+    """Return the node that a child belongs to, however deep: what is before the first dot behind its brackets."""
+    close = child_id.find("]")
+    start = close if "[" in child_id.partition(".")[0] and close >= 0 else 0
+    end = child_id.find(".", start)
+    return child_id if end < 0 else child_id[:end]
+
+
+def ended_child(row: TaskRow) -> TaskRow:
+    """Return the row of a child as a resume finds it: one that had not ended was cancelled with its engine."""
+    if row.role is not TaskRole.CHILD or row.state in FINAL_TASK_STATES:
+        return row
+    return structs.replace(row, state=TaskState.CANCELLED, reason="the run was interrupted")
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

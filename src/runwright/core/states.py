@@ -30,9 +30,10 @@ class TaskState(StrEnum):
 
 
 class TaskRole(StrEnum):
-    """Why a task is in a run."""
+    """Why a task is in a run: `CHILD` is an item of a task, or what followed from one."""
 
     TASK = "task"
+    CHILD = "child"
     HANDLER = "handler"
     CLEANUP = "cleanup"
 

@@ -22,6 +22,14 @@ class TriggerType(StrEnum):
     WEBHOOK = "webhook"
 
 
+class ItemFailures(StrEnum):
+    """What a failed item means: nothing new starts, the others run and the task fails, or the task goes on without it."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+    IGNORE = "ignore"
+
+
 class Trigger(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of ``[[triggers]]``."""
 
@@ -39,6 +47,9 @@ class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
         args: The executor's arguments; for ``shell`` those of `ShellArgs` that are not fields here.
         condition: Text of ``if``; empty if there is none.
         matrix: Values by dimension, dimensions in sorted order, values in the file's order.
+        for_each: Text of a list, filled in when the task's turn comes: it runs once for each item; empty if it has none.
+        pool: Most items at a time; 0 means as many as there are workers.
+        item_failures: What a failed item means.
         retry_on: Exit codes that are retried; empty means any failure.
         retry_jitter: Share of each delay that is drawn at random, in [0, 1].
         timeout: Seconds an attempt may take; 0 means no limit.
@@ -63,6 +74,9 @@ class TaskDefinition(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     depends_on: tuple[str, ...] = ()
     condition: str = ""
     matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    for_each: str = ""
+    pool: int = 0
+    item_failures: ItemFailures = ItemFailures.STOP
     register: str = ""
     ignore_failure: bool = False
     retries: int = 0

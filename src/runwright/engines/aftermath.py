@@ -6,13 +6,14 @@ from msgspec import structs
 
 from runwright.core import condition
 from runwright.core.errors import DefinitionError, Failure
-from runwright.core.events import TaskEnded, TaskRetrying, TaskStarted
+from runwright.core.events import TaskRetrying, TaskStarted
 from runwright.core.graph import Graph
 from runwright.core.retry import delay_after, is_worth_another, policy_of
 from runwright.core.states import TaskRole, TaskState
 from runwright.core.workflow import TaskDefinition
-from runwright.engines.attempt import Attempts, Outcome
+from runwright.engines.attempt import Attempts
 from runwright.engines.journal import Journal
+from runwright.engines.outcome import Outcome, end_of
 from runwright.engines.progress import Progress
 from runwright.ports.system import Clock
 
@@ -164,17 +165,8 @@ class Aftermath:
     def _end(
         self, row_id: str, definition: TaskDefinition, role: TaskRole, attempt: int, outcome: Outcome
     ) -> None:
-        event = TaskEnded(
-            at=self._clock.now(),
-            task_id=row_id,
-            attempt=attempt,
-            state=outcome.state,
-            reason=outcome.failure.message if outcome.failure is not None else outcome.reason,
-            failure=outcome.failure,
-            value=outcome.value,
-            variables=outcome.variables,
-            role=role,
-        )
+        reason = outcome.failure.message if outcome.failure is not None else outcome.reason
+        event = end_of(outcome, self._clock.now(), row_id, attempt, reason, role)
         self._journal.append([event])
         self._progress.ended(event, definition.name)
 

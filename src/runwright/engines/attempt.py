@@ -6,39 +6,20 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
-from runwright.core.body import Body
+from runwright.core.body import Body, guarded
 from runwright.core.errors import Failure, RunwrightError, StoreError, TaskFailed
 from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
-from runwright.core.runvars import VALUE_BYTES, RunVariables, named_values
+from runwright.core.runvars import RunVariables, named_values
 from runwright.core.states import TaskState
-from runwright.core.task import CacheUse, Result, Task, TaskId
-from runwright.core.variables import Lookup
+from runwright.core.task import CacheUse, Result, Task, TaskId, replace
+from runwright.core.variables import Lookup, fill
 from runwright.core.workflow import TaskDefinition, Workflow
+from runwright.engines.outcome import PLAIN_SUCCESS, Outcome, fits, plain, success_of
 from runwright.engines.progress import Progress
 from runwright.engines.session import RunSession
 from runwright.ports.executor import Executor, Reuse
-
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """How an attempt ended.
-
-    Attributes:
-        reason: Why there was none, or why a cache let the task run, or did not.
-        variables: Under their full names.
-        details: As in `TaskEnded`.
-        spared: As in `TaskEnded`.
-    """
-
-    state: TaskState
-    reason: str = ""
-    failure: Failure | None = None
-    value: Any = None
-    variables: Mapping[str, str] = field(default_factory=dict)
-    details: tuple[str, ...] = ()
-    spared: bool = False
 
 
 class Attempts:
@@ -102,9 +83,10 @@ class Attempts:
         try:
             task = self._task_of(row_id, definition, 1, own, lookup)
             result = self._reuse.at_once(self._session, task)
-            if result is None:
-                return None
-            outcome = self._succeeded(row_id, definition, body.register(lookup), result)
+            if result is None or result.followups:
+                return None  # what follows needs an attempt that it follows from
+            register = body.register(lookup)
+            outcome = self._succeeded(row_id, definition, register, result, keeps=bool(register))
         except RunwrightError:
             return None
         return self._decided(outcome, task.id)
@@ -127,6 +109,44 @@ class Attempts:
         self._session.begin(row_id, attempt, self._log_limit(definition))
         work = self._work(row_id, definition, attempt, own)
         return self._guarded(work, definition.timeout)
+
+    def item(
+        self, row_id: str, definition: TaskDefinition, attempt: int, own: Mapping[str, str]
+    ) -> Awaitable[Outcome]:
+        """Perform one attempt at an item of a task; its value is kept for the list, and registered by nobody."""
+        self._session.begin(row_id, attempt, self._log_limit(definition))
+        return self._guarded(self._work(row_id, definition, attempt, own, is_item=True), definition.timeout)
+
+    def followup(self, task: Task, definition: TaskDefinition, attempt: int) -> Awaitable[Outcome]:
+        """Perform one attempt at what the executor of a task asked for, within the `timeout` of that task."""
+        self._session.begin(task.id, attempt, self._log_limit(definition))
+        return self._guarded(self._followup(task, definition, attempt), definition.timeout)
+
+    def list_of(self, node: int) -> str:
+        """Return the text of the list that a task is mapped over.
+
+        Raises:
+            TaskFailed: With code ``E_TEMPLATE`` if it can't be filled in.
+        """
+        definition = self._graph.definition(node)
+        lookup = self.variables.seen_by(self._graph.ids[node], self._graph.matrix(node))
+        return guarded(lambda: fill(definition.for_each, lookup))
+
+    def collected(self, node: int, values: list[Any]) -> Outcome:
+        """Return the outcome of a task whose items have succeeded: their values are its own, unless all are None.
+
+        A list that is too large to be kept is left out, if nobody registers it.
+        """
+        row_id, definition = self._graph.ids[node], self._graph.definition(node)
+        try:
+            register = self._body(definition).register(
+                self.variables.seen_by(row_id, self._graph.matrix(node))
+            )
+            if not register and (not any(one is not None for one in values) or not fits(values)):
+                return PLAIN_SUCCESS
+            return self._succeeded(row_id, definition, register, Result(value=values), keeps=True)
+        except TaskFailed as error:
+            return Outcome(state=TaskState.FAILED, failure=self.redacted(error.failure))
 
     async def cleanup(
         self,
@@ -160,7 +180,7 @@ class Attempts:
             async with asyncio.timeout(limit) as timer:
                 return await work
         except TaskFailed as error:
-            return Outcome(state=TaskState.FAILED, failure=self._redacted(error.failure))
+            return Outcome(state=TaskState.FAILED, failure=self.redacted(error.failure))
         except RunwrightError as error:
             return self._broken(error.code, str(error))
         except asyncio.CancelledError:
@@ -182,6 +202,8 @@ class Attempts:
         definition: TaskDefinition,
         attempt: int,
         own: Mapping[str, str],
+        *,
+        is_item: bool = False,
     ) -> Outcome:
         body = self._body(definition)
         lookup = self.variables.seen_by(row_id, own)
@@ -194,7 +216,9 @@ class Attempts:
             await self._commands(row_id, "pre", body.pre(lookup), surroundings)
             result = await self._executor.execute(self._session, task)
             await self._commands(row_id, "post", body.post(lookup), surroundings)
-        outcome = self._succeeded(row_id, definition, register, result)
+        outcome = self._succeeded(
+            row_id, definition, "" if is_item else register, result, keeps=bool(register)
+        )
         return self._decided(outcome, task.id) if definition.cache else outcome
 
     def _task_of(
@@ -242,16 +266,28 @@ class Attempts:
             spared=decision.spared,
         )
 
-    def _succeeded(self, row_id: str, definition: TaskDefinition, register: str, result: Result) -> Outcome:
+    async def _followup(self, task: Task, definition: TaskDefinition, attempt: int) -> Outcome:
+        if task.executor in self._with_env:
+            lookup = self.variables.seen_by(task.id, {})
+            surroundings = self._surroundings(task.id, self._body(definition), attempt, {}, lookup)
+            task = replace(task, args=_with_surroundings(task.args, surroundings))
+        result = await self._executor.execute(
+            self._session, replace(task, dependencies=(), cache=CacheUse.OFF)
+        )
+        return self._succeeded(task.id, definition, "", result, keeps=True)
+
+    def _succeeded(
+        self, row_id: str, definition: TaskDefinition, register: str, result: Result, *, keeps: bool
+    ) -> Outcome:
         """Check what a task hands on before it is recorded; a command's last line is kept only if it is asked for."""
-        value = result.value if register or not definition.is_command else None
+        value = result.value if keeps or not definition.is_command else None
         if value is None and not result.variables and not register:
-            return _PLAIN_SUCCESS
-        value = _plain(value)
+            return success_of(result)
+        value = plain(value)
         named = named_values(row_id, definition, register, value, result.variables)
         self.variables.check(row_id, named)
         self._refuse_secrets(named)
-        return Outcome(state=TaskState.SUCCEEDED, value=value, variables=named)
+        return Outcome(state=TaskState.SUCCEEDED, value=value, variables=named, followups=result.followups)
 
     def _refuse_secrets(self, named: Mapping[str, str]) -> None:
         finds = self._session.redactor.finds
@@ -292,7 +328,7 @@ class Attempts:
                 first = first or error
         if first is not None:
             raise first
-        return _PLAIN_SUCCESS
+        return PLAIN_SUCCESS
 
     def _surroundings(
         self,
@@ -326,7 +362,8 @@ class Attempts:
         own = definition.max_log_bytes
         return self._workflow.max_log_bytes if own is None else own
 
-    def _redacted(self, failure: Failure) -> Failure:
+    def redacted(self, failure: Failure) -> Failure:
+        """Return a failure without any secret of the run."""
         redact = self._session.redact
         return msgspec.structs.replace(
             failure, message=redact(failure.message), stderr_tail=redact(failure.stderr_tail)
@@ -334,7 +371,6 @@ class Attempts:
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
-_PLAIN_SUCCESS = Outcome(state=TaskState.SUCCEEDED)
 
 
 def _is_being_cancelled() -> bool:
@@ -347,21 +383,3 @@ def _with_surroundings(args: Mapping[str, Any], surroundings: Mapping[str, Any])
     if "env" in args:
         merged["env"] = {**surroundings["env"], **args["env"]}
     return merged
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as plain data.
-
-    Raises:
-        TaskFailed: With code ``E_VALUE`` if it is no plain data, or too large to be kept inline.
-    """
-    try:
-        size = len(msgspec.json.encode(value))
-    except (TypeError, ValueError) as error:
-        raise TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {error}")) from None
-    if size > VALUE_BYTES:
-        message = (
-            f"its value is {size} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
-        )
-        raise TaskFailed(Failure(code="E_VALUE", message=message))
-    return msgspec.to_builtins(value)

@@ -11,15 +11,15 @@ What is recorded when:
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from runwright.core.errors import Failure, RunwrightError
+from runwright.core.errors import Failure
 from runwright.core.events import (
     AnyEvent,
     AttemptsReserved,
     CancelRequested,
-    TaskEnded,
     TaskRetrying,
     TaskStarted,
 )
@@ -27,10 +27,16 @@ from runwright.core.graph import Graph
 from runwright.core.planner import Planner, Settle
 from runwright.core.retry import RetryPolicy, delay_after, is_worth_another, policy_of
 from runwright.core.states import TaskState
-from runwright.engines.attempt import Attempts, Outcome
+from runwright.engines.attempt import Attempts
+from runwright.engines.groups import cancel_once, first_error
 from runwright.engines.journal import Journal
+from runwright.engines.outcome import Outcome, end_of
 from runwright.engines.progress import Progress
+from runwright.engines.slots import Held, Slots
 from runwright.ports.system import Clock
+
+if TYPE_CHECKING:
+    from runwright.engines.children import Children
 
 SMALLEST_WINDOW = 4
 LARGEST_WINDOW = 1024
@@ -66,6 +72,8 @@ class Driver:
         draw: Random numbers in [0, 1) for jitter.
         workers: Most attempts at a time.
         made: Attempts made before, by node, for a resumed run.
+        slots: Places for those attempts, and for those at children.
+        children: Returns what runs the children of tasks; called when a task has some.
         on_failed: Asked about each task that failed for good, or was stopped while it ran; the work it returns, if
             any, is begun at once and waited for before the run ends.
     """
@@ -81,6 +89,8 @@ class Driver:
         draw: Callable[[], float],
         workers: int,
         made: Mapping[int, int],
+        slots: Slots,
+        children: "Callable[[], Children]",
         on_failed: Callable[[int, Failure], Work | None],
     ) -> None:
         self.planner = planner
@@ -98,6 +108,8 @@ class Driver:
         self._before = made
         self._policies: dict[int, RetryPolicy] = {}
         self._last_failure: dict[int, tuple[int, Failure]] = {}
+        self._slots = slots
+        self._children = children
         self._on_failed = on_failed
         self._queue: deque[_Reserved] = deque()
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -120,7 +132,7 @@ class Driver:
                 self._wake()
                 await self._idle
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            raise first_error(group) from None
 
     def stop(self, reason: str) -> None:
         """Stop what runs, and start nothing more; once everything has ended this changes nothing."""
@@ -139,7 +151,7 @@ class Driver:
     def _stop_running(self) -> None:
         """Cancel what runs, after its first step: a task that is cancelled before that never gets to say so."""
         for task in (*self._running.values(), *self._delayed.values()):
-            task.get_loop().call_soon(_cancel_once, task)
+            task.get_loop().call_soon(cancel_once, task)
 
     def _wake(self) -> None:
         """Decide what to do next, once for everything that happens in this turn of the event loop."""
@@ -181,7 +193,7 @@ class Driver:
     @property
     def _is_busy(self) -> bool:
         """True while every worker has something to do, so that nothing waits for the disk."""
-        return len(self._running) >= self._workers
+        return not self._slots.is_free
 
     def _reserve(self) -> None:
         """Let the planner decide as far ahead as the window reaches, and reserve what may start."""
@@ -235,6 +247,8 @@ class Driver:
                 return
             gate.result()  # what could not be reserved must not start
             self._launch(self._queue.popleft())
+        if self._queue:
+            self._slots.call(self, self._wake)  # children may hold the places
 
     def _launch(self, reserved: _Reserved) -> None:
         assert self._group is not None
@@ -246,13 +260,22 @@ class Driver:
         row_id = self._graph.ids[node]
         now = self._clock.now()
         self._out.append(TaskStarted(at=now, task_id=row_id, attempt=attempt))
-        self._running[node] = self._group.create_task(self._run(node, attempt))
+        held = self._slots.take()
+        assert held is not None
+        self._running[node] = self._group.create_task(self._run(node, attempt, held))
         if self._progress.listens:
             self._progress.started(now, row_id, self._graph.definition(node).name, attempt)
 
-    async def _run(self, node: int, attempt: int) -> None:
+    async def _run(self, node: int, attempt: int, held: Held) -> None:
         try:
-            outcome = await self._attempts.node(node, attempt)
+            if self._graph.definition(node).for_each:
+                held.release()  # it has no work of its own
+                outcome = await self._children().of_items(node, attempt)
+            else:
+                outcome = await self._attempts.node(node, attempt)
+                if outcome.followups:
+                    held.release()
+                    outcome = await self._children().of_followups(node, attempt, outcome)
         except asyncio.CancelledError:
             if self._has_given_up or not self.planner.stop_reason:
                 raise
@@ -260,12 +283,13 @@ class Driver:
         outcome = self._attempts.close_log(self._graph.ids[node], attempt, outcome, self._progress)
         del self._running[node]
         self._ended(node, attempt, outcome)
+        held.release()  # only now: what waits for the place must see whether the run stops
         self._wake()
 
     def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
         if outcome.state is TaskState.SUCCEEDED:
             self._attempts.variables.set(self._graph.ids[node], outcome.variables)
-            if not outcome.spared:
+            if not outcome.spared or outcome.followups:
                 self.finished.append(node)
             self._record(node, attempt, outcome, outcome.reason)
         elif outcome.state is TaskState.CANCELLED:
@@ -350,19 +374,7 @@ class Driver:
         definition = self._graph.definition(node)
         row_id = self._graph.ids[node]
         ignored = definition.ignore_failure and outcome.state is TaskState.FAILED
-        event = TaskEnded(
-            at=self._clock.now(),
-            task_id=row_id,
-            attempt=attempt,
-            state=outcome.state,
-            reason=reason,
-            failure=outcome.failure,
-            value=outcome.value,
-            variables=outcome.variables,
-            ignored=ignored,
-            details=outcome.details,
-            spared=outcome.spared,
-        )
+        event = end_of(outcome, self._clock.now(), row_id, attempt, reason, ignored=ignored)
         self._out.append(event)
         if self._progress.listens:
             self._progress.ended(event, definition.name)
@@ -380,18 +392,3 @@ class Driver:
         await work()
         self._handling -= 1
         self._wake()
-
-
-def _cancel_once(task: "asyncio.Task[None]") -> None:
-    """Cancel a task that has not been told yet: once more would break into what it does to end."""
-    if not task.cancelling():
-        task.cancel()
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error that a group of tasks died of: ours if there is one among them."""
-    own = group.subgroup(RunwrightError)
-    found: BaseException = own if own is not None else group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

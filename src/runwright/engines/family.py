@@ -7,6 +7,7 @@ from contextvars import Context, copy_context
 from runwright.core.errors import DefinitionError, Failure, TaskFailed
 from runwright.core.followups import adopt
 from runwright.core.task import Result, Task, TaskId
+from runwright.engines.groups import cancel_once
 from runwright.engines.slots import Held, Slots
 
 Body = Callable[[Task], Awaitable[Result]]
@@ -83,6 +84,8 @@ class Family:
         self._ready: list[Member] = []
         self._running = 0
         self._stopped = False
+        self._aborted = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
         self._context: Context = copy_context()
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -96,6 +99,16 @@ class Family:
                 await self._done
             finally:
                 self._stop()  # before the group is shut down: what still ends must not start anything in it
+
+    def abort(self) -> None:
+        """Start nothing more, and cancel what runs but for the caller; it has no result and no error then."""
+        self._aborted = True
+        self._stop()
+        loop, caller = asyncio.get_running_loop(), asyncio.current_task()
+        for task in self._tasks - {caller}:
+            loop.call_soon(
+                cancel_once, task
+            )  # after its first step, or it would never get to say that it has ended
 
     def results(self) -> Mapping[TaskId, Result]:
         """Return the results of all bodies that succeeded, by id."""
@@ -136,6 +149,8 @@ class Family:
     def _start(self, member: Member, held: Held | None) -> None:
         self._running += 1
         task = self._group.create_task(self._perform(member, held), context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         if held is not None:
             task.add_done_callback(lambda _: held.release())
 
@@ -146,10 +161,11 @@ class Family:
             result = await self._body(member.task)
             children = children_of(member.task, result)
         except asyncio.CancelledError:
-            if is_being_cancelled():
+            if is_being_cancelled() and not self._aborted:
                 raise
-            message = "its executor cancelled it without being asked to"
-            self._failed(member, TaskFailed(Failure(code="E_EXECUTOR", message=message)))
+            if not self._aborted:
+                message = "its executor cancelled it without being asked to"
+                self._failed(member, TaskFailed(Failure(code="E_EXECUTOR", message=message)))
         except Exception as error:
             self._failed(member, error)
         else:

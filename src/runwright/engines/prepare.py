@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from msgspec import Struct, convert, structs, to_builtins
+from msgspec import Struct, convert, field, structs, to_builtins
 
 from runwright.core.definition import pin, unpin
 from runwright.core.errors import DefinitionError, Problem
-from runwright.core.events import AnyEvent, RunResumed, RunStarted, TaskEnded
+from runwright.core.events import AnyEvent, ChildrenPlanned, RunResumed, RunStarted, TaskEnded
 from runwright.core.graph import Graph, build
 from runwright.core.options import RunOptions, Strategy
 from runwright.core.redact import Redactor
 from runwright.core.resume import LEFT_OUT, Resumption, plan_resume
-from runwright.core.run import Definition, Lease, Owner, Run, TaskRow
+from runwright.core.run import Definition, Lease, Owner, Run, TaskRow, ended_child, node_of
 from runwright.core.runvars import RunVariables
 from runwright.core.states import RunState, TaskRole, TaskState
 from runwright.core.workflow import Workflow
@@ -84,6 +84,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     made: Mapping[int, int]
     rows: Mapping[str, TaskRow]
     redactor: Redactor
+    former: Mapping[str, str] = field(default_factory=dict)
 
 
 class Continuation(Struct, frozen=True, kw_only=True):
@@ -245,7 +246,8 @@ async def resume(
     )
     strategy, workers = manner.settle(run.strategy, run.workers)
     variables = RunVariables(graph.workflow.variables, options.variables)
-    variables.restore(await doors.store.variables(run.id), _standing(decided))
+    former = await _former(doors.store, run.id, decided)
+    variables.restore(await doors.store.variables(run.id), _standing(decided, former))
     continued = structs.replace(
         run,
         state=RunState.RUNNING,
@@ -271,7 +273,22 @@ async def resume(
         made={n: by_id[i].attempts for n, i in enumerate(graph.ids) if i in by_id and by_id[i].attempts},
         rows=by_id,
         redactor=redactor,
+        former=former,
     )
+
+
+async def _former(store: RunStore, run_id: str, decided: Continuation) -> dict[str, str]:
+    """Return the children whose outcome stands if they are asked for again, with their fingerprints."""
+    if not any(row.role is TaskRole.CHILD for row in decided.rows):
+        return {}
+    from runwright.core.children import reusable  # noqa: PLC0415 - few runs have children
+
+    planned: dict[str, str] = {}
+    for stored in await store.events(run_id):
+        if isinstance(stored.event, ChildrenPlanned):
+            planned.update(stored.event.children)
+    going_on = (decided.graph.ids[node] for node in decided.resumption.going_on)
+    return reusable(decided.rows, planned, going_on)
 
 
 def _resumed(at: datetime, run: Run, continued: Run, decided: Continuation) -> RunResumed:
@@ -349,18 +366,21 @@ def _left_out_event(graph: Graph, node: int, at: datetime) -> TaskEnded:
     return TaskEnded(at=at, task_id=graph.ids[node], attempt=0, state=TaskState.SKIPPED, reason=LEFT_OUT)
 
 
-def _standing(decided: Continuation) -> set[str]:
-    """Return the ids whose variables stand: reused tasks, and handlers."""
+def _standing(decided: Continuation, former: Mapping[str, str]) -> set[str]:
+    """Return the ids whose variables stand: reused tasks with their children, children that may be, and handlers."""
     kept = decided.resumption.kept.items()
     reused = {decided.graph.ids[node] for node, state in kept if state is TaskState.SUCCEEDED}
-    return reused | {row.id for row in decided.rows if row.role is TaskRole.HANDLER}
+    children = {row.id for row in decided.rows if row.role is TaskRole.CHILD and node_of(row.id) in reused}
+    return (
+        reused | children | former.keys() | {row.id for row in decided.rows if row.role is TaskRole.HANDLER}
+    )
 
 
 def _new_rows(decided: Continuation) -> list[TaskRow]:
     """Return the complete list of rows from here on; what runs again is pending, with its attempts so far."""
     by_id = {row.id: row for row in decided.rows}
     fresh = [_new_row(decided, node, by_id) for node in range(len(decided.graph))]
-    return [*fresh, *(row for row in decided.rows if row.role is not TaskRole.TASK)]
+    return [*fresh, *(ended_child(row) for row in decided.rows if row.role is not TaskRole.TASK)]
 
 
 def _new_row(decided: Continuation, node: int, by_id: Mapping[str, TaskRow]) -> TaskRow:

@@ -19,6 +19,11 @@ class Slots:
         self._free = limit
         self._waiting: dict[Hashable, Callable[[], None]] = {}
 
+    @property
+    def is_free(self) -> bool:
+        """True if there is a place."""
+        return self._free > 0
+
     def take(self) -> "Held | None":
         """Return a place, or None if all are taken."""
         if not self._free:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from runwright.core.errors import Failure
 from runwright.core.events import RunEnded
-from runwright.core.options import ResumePlan, RunOptions, Strategy
+from runwright.core.options import FailurePolicy, ResumePlan, RunOptions, Strategy
 from runwright.core.planner import Planner
 from runwright.core.run import TIMEOUT_REASON, Lease, Run
 from runwright.core.states import RunState, TaskState
@@ -22,7 +23,11 @@ from runwright.engines.parent import NO_PARENT, Parent
 from runwright.engines.prepare import Doors, Manner, Prepared
 from runwright.engines.progress import Listener
 from runwright.engines.scope import Scope, opened
+from runwright.engines.slots import Slots
 from runwright.engines.takeup import require_resumable, take_up
+
+if TYPE_CHECKING:
+    from runwright.engines.children import Children
 
 REASON_LENGTH = 500
 """Most characters of the reason for which a run failed; the failure itself has all of it."""
@@ -159,6 +164,26 @@ class WorkflowEngine:
             prepared.variables,
             prepared.kept,
         )
+        slots = Slots(prepared.workers)
+
+        @cache
+        def children() -> "Children":
+            from runwright.engines.children import Children  # noqa: PLC0415 - few runs have any
+
+            return Children(
+                graph=prepared.graph,
+                attempts=attempts,
+                journal=journal,
+                progress=progress,
+                clock=doors.clock,
+                draw=doors.draw,
+                slots=slots,
+                stopped=planner.stop_reason_for,
+                fails_fast=planner.policy is FailurePolicy.FAIL_FAST,
+                rows=prepared.rows,
+                former=prepared.former,
+            )
+
         driver = Driver(
             planner=planner,
             attempts=attempts,
@@ -168,6 +193,8 @@ class WorkflowEngine:
             draw=doors.draw,
             workers=prepared.workers,
             made=prepared.made,
+            slots=slots,
+            children=children,
             on_failed=aftermath.work_after,
         )
         progress.run_started(len(prepared.graph), prepared.graph.workflow.name)

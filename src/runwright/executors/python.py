@@ -17,9 +17,9 @@ from msgspec import Meta, Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
-from runwright.core.task import Result, SessionId, Task
+from runwright.core.task import Result, SessionId, Task, replace
 from runwright.executors.output_file import discard, take_variables
-from runwright.executors.python_child import REFUSED, own_frames
+from runwright.executors.python_child import REFUSED, RESULT, own_frames
 from runwright.ports.executor import Session, Stream
 from runwright.ports.system import Command, Exit, Processes
 
@@ -49,7 +49,7 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Python:
-    """Runs functions; the return value, which must be plain data, is the task's value.
+    """Runs functions; the return value, which must be plain data, is the task's value, or a whole `Result`.
 
     Args:
         processes: Starts interpreters.
@@ -85,7 +85,8 @@ class Python:
         if function is None:
             raise _taken(args.function)
         call = _awaited if function.is_async else partial(self._in_thread, session)
-        return Result(value=await _called(session, task, call(function.call, args)))
+        value = await _called(session, task, call(function.call, args))
+        return value if isinstance(value, Result) else Result(value=value)
 
     async def close_session(self, session_id: SessionId) -> None:
         """Wait for the session's threads: nothing can stop them."""
@@ -131,7 +132,10 @@ class Python:
         exit_ = await self._processes.run(_command(session, args, call, answer, output), put)
         if exit_.code:
             raise _ended(exit_, _tail(session, bytes(errors)))
-        return Result(value=_answer(answer), variables=take_variables(output))
+        value, variables = _answer(answer), take_variables(output)
+        if isinstance(value, Result):
+            return replace(value, variables={**variables, **value.variables})
+        return Result(value=value, variables=variables)
 
 
 class _Function:
@@ -240,6 +244,8 @@ def _answer(path: Path) -> Any:
     if answer.startswith(REFUSED):
         raise _not_plain(answer.removeprefix(REFUSED).decode("utf-8", "replace"))
     try:
+        if answer.startswith(RESULT):
+            return msgspec.json.decode(answer.removeprefix(RESULT), type=Result)
         return msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _not_plain(error) from None

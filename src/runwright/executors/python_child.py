@@ -13,6 +13,9 @@ from typing import Any
 REFUSED = b"!"
 """What an answer begins with that is no value but the reason why the value is none; JSON never does."""
 
+RESULT = b"="
+"""What an answer begins with that is a whole `Result`."""
+
 _HOME = str(Path(__file__).parent)
 _BETWEEN = ("asyncio", "importlib")
 
@@ -27,10 +30,20 @@ def main(call_file: str, answer_file: str, path: str) -> None:
 
         value = asyncio.run(value)
     try:
-        answer = json.dumps(value, allow_nan=False).encode()
+        answer = _result(value) or json.dumps(value, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         answer = REFUSED + str(error).encode("utf-8", "replace")
     Path(answer_file).write_bytes(answer)
+
+
+def _result(value: Any) -> bytes:
+    """Return a whole result, with follow-ups and all, as its record; nothing for any other value."""
+    kind = type(value)
+    if (kind.__module__, kind.__name__) != ("runwright.core.task", "Result"):
+        return b""
+    import msgspec  # noqa: PLC0415 - it is there, for who made the result has imported it
+
+    return RESULT + msgspec.json.encode(value)
 
 
 def own_frames(trace: TracebackType | None) -> TracebackType | None:

@@ -1,5 +1,6 @@
 """How people are told which task, handler or cleanup a line is about; commands take the ids."""
 
+from runwright.core.run import definition_key
 from runwright.core.states import TaskRole
 
 CLEANUP = ".cleanup"
@@ -26,5 +27,7 @@ def cause(failed: str) -> str:
 
 def key_of(row_id: str, role: TaskRole) -> str:
     """Return the key of the task, handler or cleanup in its workflow."""
+    if role is TaskRole.CHILD:
+        return definition_key(row_id, role)
     node = row_id.removesuffix(CLEANUP) if role is TaskRole.CLEANUP else row_id
     return node.partition("[")[0].partition("@")[0]

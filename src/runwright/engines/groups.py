@@ -1,0 +1,20 @@
+"""Small things about tasks of the loop and their groups."""
+
+import asyncio
+
+from runwright.core.errors import RunwrightError
+
+
+def cancel_once(task: "asyncio.Task[None]") -> None:
+    """Cancel a task that has not been told yet: once more would break into what it does to end."""
+    if not task.cancelling():
+        task.cancel()
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error that a group of tasks died of: ours if there is one among them."""
+    own = group.subgroup(RunwrightError)
+    found: BaseException = own if own is not None else group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
