@@ -22,8 +22,14 @@ def wakes(folder: Path) -> Iterator[None]:
     except ImportError:
         advice = 'install it: pip install "runwright[watch]"'
         raise UsageError((Problem(message="--watch needs watchfiles", suggestion=advice),)) from None
-    settings = {"yield_on_timeout": True, "rust_timeout": PATIENCE_MS, "ignore_permission_denied": True}
-    changes = watch(folder, watch_filter=_counts, raise_interrupt=True, **settings)
+    changes = watch(
+        folder,
+        watch_filter=_counts,
+        raise_interrupt=True,
+        yield_on_timeout=True,
+        rust_timeout=PATIENCE_MS,
+        ignore_permission_denied=True,
+    )
     return (None for _ in changes)
 
 
