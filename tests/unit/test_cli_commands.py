@@ -34,7 +34,11 @@ class Cli:
         self.store = store
         self.opened: list[bool] = []
         location = wiring.StateLocation(
-            store_url="memory", logs_dir=Path("/l"), work_dir=Path("/w"), project_dir=Path("/p")
+            store_url="memory",
+            logs_dir=Path("/l"),
+            work_dir=Path("/w"),
+            values_dir=Path("/v"),
+            project_dir=Path("/p"),
         )
         monkeypatch.setattr(wiring, "state_location", lambda option=None: location)
         monkeypatch.setattr(wiring, "open_store", self.open)

@@ -22,12 +22,14 @@ class StateLocation(Struct, frozen=True, kw_only=True):
         store_url: ``sqlite:///`` and an absolute path.
         logs_dir: Directory of the logs.
         work_dir: Directory of the runs' private files.
+        values_dir: Directory of values that are too large to be recorded with their run.
         project_dir: Where ``runwright.toml`` or the state directory is, else the current directory.
     """
 
     store_url: str
     logs_dir: Path
     work_dir: Path
+    values_dir: Path
     project_dir: Path
 
     @property
@@ -58,6 +60,7 @@ def state_location(store: str | None = None) -> StateLocation:
         store_url=f"{SQLITE_PREFIX}{path}",
         logs_dir=path.parent / "logs",
         work_dir=path.parent / "work",
+        values_dir=path.parent / "values",
         project_dir=project,
     )
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from runwright.core.errors import DefinitionError, Failure, TaskFailed
 from runwright.core.pattern import pattern
-from runwright.core.runvars import EXPORT_PREFIX
-from runwright.core.variables import Lookup, compile_shell, fill, has_placeholder
+from runwright.core.runvars import EXPORT_PREFIX, Scope
+from runwright.core.variables import Lookup, compile_shell, fill, has_placeholder, sole_reference
 from runwright.core.workflow import TaskDefinition
 
 _Filled = TypeVar("_Filled")
@@ -62,6 +62,15 @@ class Body:
             TaskFailed: With code ``E_TEMPLATE`` if a variable is unknown or does not fit where it stands.
         """
         return guarded(lambda: self._args(lookup))
+
+    def typed_args(self, scope: Scope) -> dict[str, Any]:
+        """Return the arguments for an executor that takes values as they are, not as text.
+
+        Raises:
+            TaskFailed: As by `args`.
+        """
+        args = self._definition.args
+        return guarded(lambda: {name: fill_typed(value, scope) for name, value in args.items()})
 
     def _args(self, lookup: Lookup) -> dict[str, Any]:
         if self._cmd is not None:
@@ -169,6 +178,20 @@ def fill_data(value: Any, lookup: Lookup) -> Any:
         return {name: fill_data(inner, lookup) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [fill_data(inner, lookup) for inner in value]
+    return value
+
+
+def fill_typed(value: Any, scope: Scope) -> Any:
+    """Return plain data as `fill_data` does, but put in a value as it is where a text is one placeholder alone."""
+    if isinstance(value, str):
+        sole = sole_reference(value)
+        if sole is None or not scope.has_typed(sole.name):
+            return fill(value, scope)
+        return scope.typed(sole.name)
+    if isinstance(value, Mapping):
+        return {name: fill_typed(inner, scope) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill_typed(inner, scope) for inner in value]
     return value
 
 

@@ -114,6 +114,10 @@ def _merged(found: Iterable[Form]) -> list[Form]:
     return sorted(by_text.values(), key=lambda form: (-len(form.text), form.text))
 
 
+Data = bytes
+"""The type, under a name that no method below takes away."""
+
+
 class Redactor:
     """Knows the secrets of a run; makes streams, and redacts whole texts."""
 
@@ -148,8 +152,16 @@ class Redactor:
 
     def finds(self, text: str) -> bool:
         """Tell whether `text` holds a secret in any form."""
-        data = _encoded(text)
-        return any(form.text in data for form in self._forms)
+        return finds(self._forms, _encoded(text))
+
+    def finds_in(self, data: Data) -> bool:
+        """Tell whether `data` holds a secret in any form."""
+        return finds(self._forms, data)
+
+
+def finds(forms: Iterable[Form], data: Data) -> bool:
+    """Tell whether `data` holds any of the forms."""
+    return any(form.text in data for form in forms)
 
 
 def _encoded(text: str) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from runwright.core.errors import Failure, TaskFailed
-from runwright.core.run import Variable
+from runwright.core.run import TaskRow, Variable
+from runwright.core.values import stored_value
 from runwright.core.workflow import TaskDefinition
 
 MAX_EXPORTED = 1_000
@@ -20,21 +21,47 @@ VALUE_BYTES = 64 * 1024
 
 
 class Scope:
-    """What one node sees: a `Lookup` that reads its own values, then ``<node id>.<name>``, then the run's variables."""
+    """What one node sees: a `Lookup` that reads its own values, then ``<node id>.<name>``, then the run's variables.
 
-    __slots__ = ("_node_id", "_own", "_values")
+    Args:
+        node_id: Who sees it.
+        own: Its own values.
+        values: The run's variables.
+        typed: Values of tasks as they are, by ``<node id>.value``.
+    """
 
-    def __init__(self, node_id: str, own: Mapping[str, str], values: Mapping[str, str]) -> None:
+    __slots__ = ("_node_id", "_own", "_typed", "_values")
+
+    def __init__(
+        self, node_id: str, own: Mapping[str, str], values: Mapping[str, str], typed: Mapping[str, Any]
+    ) -> None:
         self._node_id = node_id
         self._own = own
         self._values = values
+        self._typed = typed
 
     def __call__(self, name: str) -> str:
-        """Return the value of a variable; raises KeyError if the node sees none of that name."""
+        """Return the value of a variable; raises KeyError if the node sees none of that name.
+
+        Raises:
+            TaskFailed: With code ``E_VALUE`` if it is a value that only functions can take.
+        """
         if name in self._own:
             return self._own[name]
         of_node = f"{self._node_id}.{name}"
-        return self._values[of_node if of_node in self._values else name]
+        found = of_node if of_node in self._values else name
+        if found not in self._values and (stored := stored_value(self._typed.get(found))) is not None:
+            message = f'"{name}" is a stored value of {stored.size_bytes} bytes ({stored.form.value})'
+            raise _not_text(f"{message}, which only a function can take, as an argument of its own")
+        return self._values[found]
+
+    def has_typed(self, name: str) -> bool:
+        """Tell whether there is a value of that name that is more than its text."""
+        return name not in self._own and name in self._typed
+
+    def typed(self, name: str) -> Any:
+        """Return a value for which `has_typed` is true; changing it changes nothing else."""
+        return msgspec.to_builtins(self._typed[name])
 
     def __iter__(self) -> Iterator[str]:
         """Return the names that the node sees."""
@@ -47,6 +74,7 @@ class RunVariables:
     def __init__(self, defaults: Mapping[str, str], given: Mapping[str, str]) -> None:
         self.given = dict(given)
         self._values: dict[str, str] = {**defaults, **given}
+        self._typed: dict[str, Any] = {}
         self._owners: dict[str, str] = {}
         self._exports = _Exports({}, {}, {})
         self._exports.update(self._values)
@@ -56,6 +84,11 @@ class RunVariables:
         for variable in variables:
             if variable.set_by in keep:
                 self.set(variable.set_by, {variable.name: variable.value})
+
+    def restore_values(self, rows: "Iterable[TaskRow]") -> None:
+        """Take over the values of tasks whose outcome stands."""
+        for row in rows:
+            self.set_value(row.id, row.value)
 
     def check(self, task_id: str, variables: Mapping[str, str]) -> None:
         """Refuse variables that another task owns, or that are too long to keep.
@@ -78,9 +111,15 @@ class RunVariables:
                 self._values[name] = value
                 self._exports.update({name: value})
 
+    def set_value(self, task_id: str, value: Any) -> None:
+        """Keep what a task that is no command returned, None included, for those that take values as they are."""
+        name = f"{task_id}.value"
+        if name not in self.given:
+            self._typed[name] = value
+
     def seen_by(self, node_id: str, own: Mapping[str, str]) -> Scope:
         """Return what one node sees; `own` are its matrix values and what a handler is told."""
-        return Scope(node_id, own, self._values)
+        return Scope(node_id, own, self._values, self._typed)
 
     def exported(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return what a task's environment shows: the variables whose names can be part of a shell name.
@@ -137,6 +176,10 @@ def _refused(message: str) -> TaskFailed:
     return TaskFailed(Failure(code="E_VARIABLE", message=message))
 
 
+def _not_text(message: str) -> TaskFailed:
+    return TaskFailed(Failure(code="E_VALUE", message=message))
+
+
 def value_text(value: Any) -> str:
     """Return a task's value as the text of a variable: strings as they are, other plain data as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -153,8 +196,16 @@ def named_values(
         register: Its ``register`` name, filled in; empty if it has none.
         value: Its value; the text of ``register``, and read as ``{{.task.value}}``.
         variables: What it named itself, read as ``{{.task.NAME}}``.
+
+    Raises:
+        TaskFailed: With code ``E_VALUE`` if it is to register a value that is stored elsewhere.
     """
     named = {f"{node_id}.{name}": text for name, text in variables.items()}
+    if (stored := stored_value(value)) is not None:
+        if register:
+            message = f"its value has {stored.size_bytes} bytes ({stored.form.value}) and is stored by digest"
+            raise _not_text(f'{message}, so it can\'t be registered as "{register}"; remove register')
+        return named
     if value is not None:
         named[f"{node_id}.value"] = value_text(value)
     if register:

@@ -75,6 +75,19 @@ def is_plain(cmd: str) -> bool:
     return _NOTHING_OPENS.fullmatch(cmd) is not None
 
 
+def sole_reference(text: str) -> Reference | None:
+    """Return the placeholder that a text consists of, if it is nothing else."""
+    if not text.startswith("{{."):
+        return None
+    found = _PLACEHOLDER.fullmatch(text)
+    return None if found is None or found[1] else _reference(found)
+
+
+def escaped(text: str) -> str:
+    """Return a text in which nothing is filled in: what `fill` makes of it is the text itself."""
+    return _PLACEHOLDER.sub(lambda found: "{{!" + found[0][2:], text) if "{{" in text else text
+
+
 def references(text: str) -> list[Reference]:
     """Return the placeholders of a text in order; escaped ones are not among them."""
     if "{{." not in text:

@@ -11,7 +11,7 @@ from runwright.core.body import Body, guarded
 from runwright.core.errors import Failure, RunwrightError, StoreError, TaskFailed
 from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
-from runwright.core.runvars import RunVariables, named_values
+from runwright.core.runvars import RunVariables, Scope, named_values
 from runwright.core.states import TaskState
 from runwright.core.task import CacheUse, Result, Task, TaskId, replace
 from runwright.core.variables import Lookup, fill
@@ -33,6 +33,7 @@ class Attempts:
         session: Open on `executor`.
         executor: Runs everything; routes by name.
         with_env: Names of executors whose args take `env`, `clean_env`, `working_dir` and `kill_grace`.
+        with_values: Names of executors whose args take values of tasks as they are.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Attempts:
         session: RunSession,
         executor: Executor,
         with_env: frozenset[str],
+        with_values: frozenset[str] = frozenset(),
     ) -> None:
         self.variables = variables
         self._workflow = workflow
@@ -53,6 +55,7 @@ class Attempts:
         self._executor = executor
         self._reuse = executor if isinstance(executor, Reuse) else None
         self._with_env = with_env
+        self._with_values = with_values
         self._bodies: dict[str, Body] = {}
         self._run_env = {"RUNWRIGHT_RUN_ID": session.id, "RUNWRIGHT_WORKFLOW": workflow.name}
 
@@ -162,6 +165,12 @@ class Attempts:
         work = self._cleanup(row_id, node_id, definition, attempt, own)
         return await self._guarded(work, limit)
 
+    def keep(self, row_id: str, definition: TaskDefinition, outcome: Outcome) -> None:
+        """Let others read what a task that has succeeded hands on."""
+        self.variables.set(row_id, outcome.variables)
+        if not definition.is_command:
+            self.variables.set_value(row_id, outcome.value)
+
     def close_log(self, row_id: str, attempt: int, outcome: Outcome, progress: Progress) -> Outcome:
         """Close the log of an attempt and tell what it printed; output that can't be kept is a failure."""
         try:
@@ -227,11 +236,12 @@ class Attempts:
         definition: TaskDefinition,
         attempt: int,
         own: Mapping[str, str],
-        lookup: Lookup,
+        lookup: Scope,
     ) -> Task:
         """Return what an attempt executes."""
         body = self._body(definition)
-        args = body.args(lookup)
+        takes_values = definition.executor in self._with_values
+        args = body.typed_args(lookup) if takes_values else body.args(lookup)
         if definition.executor in self._with_env:
             args = _with_surroundings(args, self._surroundings(row_id, body, attempt, own, lookup))
         if not definition.cache:

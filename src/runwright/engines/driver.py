@@ -216,7 +216,9 @@ class Driver:
             elif (outcome := self._attempts.spared(decision.node)) is None:
                 reserved.append(decision.node)
             else:
-                self._attempts.variables.set(self._graph.ids[decision.node], outcome.variables)
+                self._attempts.keep(
+                    self._graph.ids[decision.node], self._graph.definition(decision.node), outcome
+                )
                 self._record(decision.node, 0, outcome, outcome.reason)
                 spared += 1
                 if spared >= MOST_SPARED:  # others want to be heard too
@@ -288,7 +290,7 @@ class Driver:
 
     def _ended(self, node: int, attempt: int, outcome: Outcome) -> None:
         if outcome.state is TaskState.SUCCEEDED:
-            self._attempts.variables.set(self._graph.ids[node], outcome.variables)
+            self._attempts.keep(self._graph.ids[node], self._graph.definition(node), outcome)
             if not outcome.spared or outcome.followups:
                 self.finished.append(node)
             self._record(node, attempt, outcome, outcome.reason)

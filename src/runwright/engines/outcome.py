@@ -84,12 +84,10 @@ def plain(value: Any) -> Any:
         TaskFailed: With code ``E_VALUE`` if it is no plain data, or too large to be kept inline.
     """
     try:
-        size = len(msgspec.json.encode(value))
+        data = msgspec.json.encode(value)
     except (TypeError, ValueError) as error:
         raise TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {error}")) from None
-    if size > VALUE_BYTES:
-        message = (
-            f"its value is {size} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
-        )
+    if len(data) > VALUE_BYTES:
+        message = f"its value is {len(data)} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
         raise TaskFailed(Failure(code="E_VALUE", message=message))
-    return msgspec.to_builtins(value)
+    return msgspec.json.decode(data)  # as a resume will find it

@@ -30,6 +30,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     Attributes:
         executor: Runs all tasks, by the name of their executor.
         with_env: Names of executors whose args take `env`, `clean_env`, `working_dir` and `kill_grace`.
+        with_values: Names of executors whose args take values of tasks as they are, not as text.
         owner: Who this engine is, for leases.
         new_id: Makes a UUIDv7 in text form.
         draw: Draws a random number in [0, 1).
@@ -44,6 +45,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     clock: Clock
     executor: Executor
     with_env: frozenset[str]
+    with_values: frozenset[str] = frozenset()
     owner: Owner
     new_id: Callable[[], str]
     draw: Callable[[], float]
@@ -247,7 +249,9 @@ async def resume(
     strategy, workers = manner.settle(run.strategy, run.workers)
     variables = RunVariables(graph.workflow.variables, options.variables)
     former = await _former(doors.store, run.id, decided)
-    variables.restore(await doors.store.variables(run.id), _standing(decided, former))
+    standing = _standing(decided, former)
+    variables.restore(await doors.store.variables(run.id), standing)
+    variables.restore_values(_with_own_value(decided, standing))
     continued = structs.replace(
         run,
         state=RunState.RUNNING,
@@ -374,6 +378,16 @@ def _standing(decided: Continuation, former: Mapping[str, str]) -> set[str]:
     return (
         reused | children | former.keys() | {row.id for row in decided.rows if row.role is TaskRole.HANDLER}
     )
+
+
+def _with_own_value(decided: Continuation, standing: set[str]) -> list[TaskRow]:
+    """Return the rows whose outcome stands of tasks that are no commands."""
+    tasks = decided.graph.workflow.tasks
+    return [
+        row
+        for row in decided.rows
+        if row.id in standing and row.role is TaskRole.TASK and not tasks[row.key].is_command
+    ]
 
 
 def _new_rows(decided: Continuation) -> list[TaskRow]:

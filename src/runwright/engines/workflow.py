@@ -154,6 +154,7 @@ class WorkflowEngine:
             session,
             doors.executor,
             doors.with_env,
+            doors.with_values,
         )
         by_row = {row_id: row.attempts for row_id, row in prepared.rows.items()}
         aftermath = Aftermath(prepared.graph, attempts, journal, progress, doors.clock, doors.draw, by_row)

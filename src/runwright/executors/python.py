@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 from signal import Signals
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,8 +20,10 @@ from runwright.core.errors import Failure, TaskFailed
 from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, SessionId, Task, replace
 from runwright.executors.output_file import discard, take_variables
-from runwright.executors.python_child import REFUSED, RESULT, own_frames
+from runwright.executors.python_child import PICKLED, REFUSED, RESULT, own_frames
+from runwright.executors.python_values import Call, FunctionValues, not_plain
 from runwright.ports.executor import Session, Stream
+from runwright.ports.stores import ValueStore
 from runwright.ports.system import Command, Exit, Processes
 
 TRACEBACK_BYTES = 4096
@@ -32,7 +35,9 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         function: ``package.module:name``; the session's source tree is on the module path.
-        kwargs: Arguments of the function, as plain data.
+        args: Arguments of the function by position, as plain data.
+        kwargs: Arguments of the function by name, likewise.
+        pickle: Hand the return value on as a pickle, so that it need not be plain data; only functions can take it.
         mode: ``async`` awaits a coroutine function in the engine's loop; ``thread`` calls the function in a thread,
             which can't be stopped; ``process`` starts an interpreter for it, which can, and which alone has the
             task's environment with ``$RUNWRIGHT_OUTPUT``. ``auto`` awaits coroutine functions and starts a process
@@ -40,7 +45,9 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     function: Annotated[str, Meta(examples=["module:name"])]
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    pickle: bool = False
     mode: Literal["auto", "async", "thread", "process"] = "auto"
     env: Mapping[str, str] = field(default_factory=dict)
     clean_env: bool = False
@@ -48,17 +55,30 @@ class PythonArgs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kill_grace: float = 10.0
 
 
+LOCAL = "<locals>"
+"""Part of the name of a function that was made by another one, and that no other process can find."""
+
+
 class Python:
-    """Runs functions; the return value, which must be plain data, is the task's value, or a whole `Result`.
+    """Runs functions; the return value is the task's value: plain data, any object if it is to be pickled, or a `Result`.
 
     Args:
         processes: Starts interpreters.
+        values: Keeps values that are too large for a record, or pickled; None refuses them.
+        known: Functions of this process by name, which need not be imported.
     """
 
     Args = PythonArgs
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        values: ValueStore | None = None,
+        known: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+    ) -> None:
         self._processes = processes
+        self._values = FunctionValues(values)
+        self._known = {name: _Function(function) for name, function in known.items()}
         self._functions: dict[tuple[str, str], _Function | None] = {}
         self._threads: dict[SessionId, set[asyncio.Future[Any]]] = {}
 
@@ -75,18 +95,23 @@ class Python:
             TaskFailed: With code ``E_EXCEPTION`` and the end of the traceback if it raised; ``E_EXIT`` or
                 ``E_SIGNAL`` if its process ended otherwise; ``E_VALUE`` if it returned what is not plain data;
                 ``E_IMPORT`` if it can't be found; ``E_ARGS`` if the arguments are wrong.
+            StoreError: If a stored value can't be read or written.
         """
         args = _to_args(task)
         if args.mode == "process":
             return await self._in_process(session, task, args)
         function = self._find(session, task, args.function)
-        if args.mode == "auto" and (function is None or not function.is_async):
+        is_local = LOCAL in args.function
+        if args.mode == "auto" and (function is None or not (function.is_async or is_local)):
             return await self._in_process(session, task, args)
         if function is None:
             raise _taken(args.function)
-        call = _awaited if function.is_async else partial(self._in_thread, session)
-        value = await _called(session, task, call(function.call, args))
-        return value if isinstance(value, Result) else Result(value=value)
+        perform = _awaited if function.is_async else partial(self._in_thread, session)
+        call = await self._values.taken(Call(args.args, args.kwargs))
+        value = await _called(session, task, perform(function.call, call))
+        if isinstance(value, Result):
+            return value
+        return Result(value=await self._values.kept(session, value, pickled=args.pickle))
 
     async def close_session(self, session_id: SessionId) -> None:
         """Wait for the session's threads: nothing can stop them."""
@@ -96,14 +121,16 @@ class Python:
 
     def _find(self, session: Session, task: Task, name: str) -> "_Function | None":
         """Return the function, or None if only another process can load it, because its module's name is taken."""
+        if name in self._known:
+            return self._known[name]
         key = (str(session.source), name)
         if key not in self._functions:
             other = _is_other_module(session, name)
             self._functions[key] = None if other else _Function(_import(session, task, name))
         return self._functions[key]
 
-    async def _in_thread(self, session: Session, function: Callable[..., Any], args: PythonArgs) -> Any:
-        call = _Call(function, args.kwargs)
+    async def _in_thread(self, session: Session, function: Callable[..., Any], given: Call) -> Any:
+        call = _ThreadCall(function, given)
         future = asyncio.get_running_loop().run_in_executor(None, call.perform)
         threads = self._threads.setdefault(session.id, set())
         threads.add(future)
@@ -119,7 +146,12 @@ class Python:
         output = directory / ".output"
         answer.unlink(missing_ok=True)
         discard(output)
-        call.write_bytes(msgspec.json.encode({"function": args.function, "kwargs": args.kwargs}))
+        given = await self._values.taken_by_process(Call(args.args, args.kwargs), directory)
+        call.write_bytes(
+            msgspec.json.encode(
+                {"function": args.function, **given, **({"pickle": True} if args.pickle else {})}
+            )
+        )
         log = session.log(task.id)
         errors = bytearray()
 
@@ -132,10 +164,21 @@ class Python:
         exit_ = await self._processes.run(_command(session, args, call, answer, output), put)
         if exit_.code:
             raise _ended(exit_, _tail(session, bytes(errors)))
-        value, variables = _answer(answer), take_variables(output)
-        if isinstance(value, Result):
-            return replace(value, variables={**variables, **value.variables})
-        return Result(value=value, variables=variables)
+        result, variables = await self._answer(session, answer), take_variables(output)
+        return replace(result, variables={**variables, **result.variables})
+
+    async def _answer(self, session: Session, path: Path) -> Result:
+        """Return what is recorded of what a process left as its value; nothing if it ended before it could."""
+        answer = _read(path)
+        if answer is None:
+            return Result()
+        if answer.startswith(REFUSED):
+            raise not_plain(answer.removeprefix(REFUSED).decode("utf-8", "replace"))
+        if answer.startswith(RESULT):
+            return _whole(answer.removeprefix(RESULT))
+        if answer.startswith(PICKLED):
+            return Result(value=await self._values.kept_pickle(session, answer.removeprefix(PICKLED)))
+        return Result(value=await self._values.kept_json(session, answer))
 
 
 class _Function:
@@ -148,15 +191,15 @@ class _Function:
         self.is_async = inspect.iscoroutinefunction(call)
 
 
-class _Call:
+class _ThreadCall:
     """A call for a thread, which gives up only before it has begun.
 
     What the function raises is kept: a future can't hold a StopIteration, and a SystemExit would end the loop.
     """
 
-    def __init__(self, function: Callable[..., Any], kwargs: Mapping[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], given: Call) -> None:
         self._function = function
-        self._kwargs = kwargs
+        self._given = given
         self._value: Any = None
         self._error: BaseException | None = None
         self.dropped = False
@@ -165,7 +208,7 @@ class _Call:
         if self.dropped:
             return
         try:
-            self._value = self._function(**self._kwargs)
+            self._value = self._function(*self._given.args, **self._given.kwargs)
         except BaseException as error:
             self._error = error
 
@@ -175,7 +218,7 @@ class _Call:
         return self._value
 
 
-async def _finished(future: "asyncio.Future[None]", call: _Call) -> None:
+async def _finished(future: "asyncio.Future[None]", call: _ThreadCall) -> None:
     """Wait for a thread, also if we are asked to stop: another attempt must not begin while it runs."""
     try:
         await asyncio.shield(future)
@@ -187,8 +230,8 @@ async def _finished(future: "asyncio.Future[None]", call: _Call) -> None:
         raise
 
 
-async def _awaited(function: Callable[..., Any], args: PythonArgs) -> Any:
-    return await function(**args.kwargs)
+async def _awaited(function: Callable[..., Any], call: Call) -> Any:
+    return await function(*call.args, **call.kwargs)
 
 
 async def _called(session: Session, task: Task, call: Awaitable[Any]) -> Any:
@@ -221,7 +264,7 @@ def _command(session: Session, args: PythonArgs, call: Path, answer: Path, outpu
     child = Path(__file__).with_name("python_child.py")
     path = [str(session.source), *([args.env["PYTHONPATH"]] if "PYTHONPATH" in args.env else [])]
     return Command(
-        argv=(sys.executable, str(child), str(call), str(answer), ":".join(path)),
+        argv=(sys.executable, str(child), str(call), str(answer), ":".join(path), ":".join(sys.path)),
         cwd=str(session.source / args.working_dir),
         env={**args.env, "RUNWRIGHT_OUTPUT": str(output)},
         clean_env=args.clean_env,
@@ -229,30 +272,22 @@ def _command(session: Session, args: PythonArgs, call: Path, answer: Path, outpu
     )
 
 
-def _answer(path: Path) -> Any:
-    """Return what a process left as its value; nothing if it ended before it could."""
+def _read(path: Path) -> bytes | None:
     try:
-        size = path.stat().st_size
+        return path.read_bytes()
     except FileNotFoundError:
         return None
-    if size > VALUE_BYTES:
-        message = (
-            f"its value is {size} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
-        )
+
+
+def _whole(answer: bytes) -> Result:
+    """Return the result that a function made itself."""
+    if len(answer) > VALUE_BYTES:
+        message = f"its result is {len(answer)} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
         raise TaskFailed(Failure(code="E_VALUE", message=message))
-    answer = path.read_bytes()
-    if answer.startswith(REFUSED):
-        raise _not_plain(answer.removeprefix(REFUSED).decode("utf-8", "replace"))
     try:
-        if answer.startswith(RESULT):
-            return msgspec.json.decode(answer.removeprefix(RESULT), type=Result)
-        return msgspec.json.decode(answer)
+        return msgspec.json.decode(answer, type=Result)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _not_plain(error) from None
-
-
-def _not_plain(why: object) -> TaskFailed:
-    return TaskFailed(Failure(code="E_VALUE", message=f"its value is not plain data: {why}"))
+        raise not_plain(str(error)) from None
 
 
 def _ended(exit_: Exit, tail: str) -> TaskFailed:
@@ -315,7 +350,7 @@ def _import(session: Session, task: Task, name: str) -> Callable[..., Any]:
         raise TaskFailed(Failure(code="E_IMPORT", message=message)) from None
     if not callable(found):
         raise TaskFailed(Failure(code="E_IMPORT", message=f'"{name}" is not a function'))
-    return found  # type: ignore[no-any-return]
+    return getattr(found, "__runwright_body__", found)  # type: ignore[no-any-return]
 
 
 def _taken(name: str) -> TaskFailed:

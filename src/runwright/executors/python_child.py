@@ -16,24 +16,81 @@ REFUSED = b"!"
 RESULT = b"="
 """What an answer begins with that is a whole `Result`."""
 
+PICKLED = b"P"
+"""What an answer begins with that is a pickle."""
+
 _HOME = str(Path(__file__).parent)
 _BETWEEN = ("asyncio", "importlib")
 
 
-def main(call_file: str, answer_file: str, path: str) -> None:
-    """Read the call, perform it, and write the return value as JSON."""
+def main(call_file: str, answer_file: str, path: str, more_path: str = "") -> None:
+    """Read the call, perform it, and write the return value as JSON or, if it is asked for, as a pickle."""
     sys.path[0:1] = path.split(":")  # ours is the directory of this script, where nobody's modules are
+    sys.path += [place for place in more_path.split(":") if place and place not in sys.path]
     call = json.loads(Path(call_file).read_bytes())
-    value = _find(call["function"])(**call["kwargs"])
+    function = _find(call["function"])
+    for place, file in call.get("pickles", ()):
+        _unpickle(call, place, file)
+    value = function(*call.get("args", ()), **call.get("kwargs", {}))
     if hasattr(value, "__await__"):
         import asyncio  # noqa: PLC0415 - it would take longer than most functions
 
         value = asyncio.run(value)
+    Path(answer_file).write_bytes(_answer(value, pickled="pickle" in call))
+
+
+def _answer(value: Any, *, pickled: bool) -> bytes:
+    if pickled and value is not None:
+        import pickle  # noqa: PLC0415 - most values are plain
+
+        try:
+            return PICKLED + pickle.dumps(value, protocol=5)
+        except Exception as error:
+            return REFUSED + f"it can't be pickled: {error}".encode("utf-8", "replace")
     try:
-        answer = _result(value) or json.dumps(value, allow_nan=False).encode()
+        answer = _result(value)
+        if answer:
+            return answer
+        answer = json.dumps(value, allow_nan=False).encode()
+        fault = plain_fault(value)
+        return REFUSED + fault.encode("utf-8", "replace") if fault else answer
     except (TypeError, ValueError, RecursionError) as error:
-        answer = REFUSED + str(error).encode("utf-8", "replace")
-    Path(answer_file).write_bytes(answer)
+        return REFUSED + str(error).encode("utf-8", "replace")
+
+
+def _unpickle(call: dict[str, Any], place: list[Any], file: str) -> None:
+    import pickle  # noqa: PLC0415 - most arguments are plain
+
+    number, *way = place
+    inner: Any = call["kwargs" if number else "args"]
+    for step in way[:-1]:
+        inner = inner[step]
+    inner[way[-1]] = pickle.loads(Path(file).read_bytes())  # noqa: S301 - the engine wrote it for us
+
+
+def plain_fault(value: Any) -> str:
+    """Return why a value would not come back from JSON as it is; empty if it would.
+
+    A tuple counts as a list; whatever inherits from a plain type counts as that. It must not contain itself.
+    """
+    pending = [value]
+    while pending:
+        inner = pending.pop()
+        if inner is None or isinstance(inner, str | int):
+            continue
+        if isinstance(inner, float):
+            if inner - inner != 0:  # infinities, and what is no number
+                return f"{inner} has no form in JSON"
+        elif isinstance(inner, list | tuple):
+            pending += inner
+        elif isinstance(inner, dict):
+            for name in inner:
+                if not isinstance(name, str):
+                    return f"the key {name!r} of a table is no text"
+            pending += inner.values()
+        else:
+            return f"{type(inner).__name__} is not one of the types of JSON; return plain data, or use pickle"
+    return ""
 
 
 def _result(value: Any) -> bytes:
@@ -69,10 +126,12 @@ def _find(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
         module, _, attribute = name.rpartition(".")
+    sys._runwright_imports = name  # type: ignore[attr-defined]  # an engine refuses to be started from here
     found: Any = import_module(module)
+    del sys._runwright_imports  # type: ignore[attr-defined]
     for part in attribute.split("."):
         found = getattr(found, part)
-    return found
+    return getattr(found, "__runwright_body__", found)
 
 
 if __name__ == "__main__":

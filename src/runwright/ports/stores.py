@@ -335,3 +335,24 @@ class CacheStore(Protocol):
             repair: Remove what is damaged, and entries that need what is missing.
         """
         ...
+
+
+class ValueStore(Protocol):
+    """Values of tasks by the digest of their content; what is kept once never changes."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep bytes and return their digest (BLAKE3, hexadecimal); when it returns they survive power loss.
+
+        Raises:
+            StoreError: If they can't be written.
+        """
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """Return the bytes of a digest.
+
+        Raises:
+            StoreCorrupt: If they are not there, or are not what was kept.
+            StoreError: If they can't be read.
+        """
+        ...

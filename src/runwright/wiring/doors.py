@@ -17,6 +17,7 @@ def make_doors(
     executor: Executor,
     skip_grace: Callable[[], None],
     with_env: frozenset[str] = frozenset(),
+    with_values: frozenset[str] = frozenset(),
 ) -> Doors:
     """Return the doors of an engine on this machine."""
     from runwright.adapters.clock import SystemClock
@@ -30,6 +31,7 @@ def make_doors(
         clock=SystemClock(),
         executor=executor,
         with_env=with_env,
+        with_values=with_values,
         owner=current_owner(),
         new_id=new_id,
         draw=draw,

@@ -131,6 +131,7 @@ class Engine:
             self._logs,
             self._workspaces,
             self._processes,
+            self._location.values_dir,
             listener,
             None if strategy is None else _strategy(strategy),
             None if workers is None else _at_least_one(workers),

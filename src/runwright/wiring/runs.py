@@ -24,7 +24,14 @@ from runwright.ports.system import Logs, Processes, Workspaces
 from runwright.wiring.definitions import load, load_goal, load_plan
 from runwright.wiring.doors import make_doors
 from runwright.wiring.isolation import Isolation
-from runwright.wiring.stack import executor_stack, executors_with_env, shell_stack
+from runwright.wiring.stack import (
+    NO_FUNCTIONS,
+    Functions,
+    executor_stack,
+    executors_with_env,
+    executors_with_values,
+    shell_stack,
+)
 
 if TYPE_CHECKING:
     from runwright.core.plan import PlanDefinition
@@ -50,6 +57,7 @@ class Runs:
         logs: Where their output goes.
         workspaces: Where their files are.
         processes: Starts commands.
+        values_dir: Where values of functions are that are too large for a record; None if there is no place.
         listener: Told every progress event.
         strategy: Of workflows that are not a part of another run; None means the usual.
         workers: Most tasks at a time in those; None means the usual.
@@ -63,6 +71,7 @@ class Runs:
         logs: Logs,
         workspaces: Workspaces,
         processes: Processes,
+        values_dir: Path | None = None,
         listener: "Listener | None" = None,
         strategy: Strategy | None = None,
         workers: int | None = None,
@@ -74,6 +83,7 @@ class Runs:
         self._logs = logs
         self._workspaces = workspaces
         self._processes = processes
+        self._values_dir = values_dir
         self._listener = listener
         self._strategy = strategy
         self._workers = workers
@@ -204,13 +214,22 @@ class Runs:
         from runwright.engines.workflow import WorkflowEngine
 
         base = Path(path).parent if path else Path.cwd()
-        stack = executor_stack(workflow, self._processes, self, base, self._isolation, self._cache_dir)
+        stack = executor_stack(
+            workflow, self._processes, self, base, self._isolation, self._cache_dir, self._functions(workflow)
+        )
         return WorkflowEngine(
-            self._doors(stack, executors_with_env(workflow)),
+            self._doors(stack, executors_with_env(workflow), executors_with_values(workflow)),
             strategy=self._strategy if workers is None else None,
             workers=workers or self._workers,
             listener=self._listener,
         )
+
+    def _functions(self, workflow: Workflow) -> Functions:
+        if self._values_dir is None or all(task.executor == "shell" for task in workflow.tasks.values()):
+            return NO_FUNCTIONS
+        from runwright.adapters.values import DirectoryValues
+
+        return Functions(values=DirectoryValues(self._values_dir))
 
     # Plans
 
@@ -291,9 +310,16 @@ class Runs:
 
     # All
 
-    def _doors(self, executor: Executor, with_env: frozenset[str] = frozenset()) -> Doors:
+    def _doors(
+        self,
+        executor: Executor,
+        with_env: frozenset[str] = frozenset(),
+        with_values: frozenset[str] = frozenset(),
+    ) -> Doors:
         skip_grace = self._processes.skip_grace
-        return make_doors(self.store, self._logs, self._workspaces, executor, skip_grace, with_env)
+        return make_doors(
+            self.store, self._logs, self._workspaces, executor, skip_grace, with_env, with_values
+        )
 
     @contextmanager
     def _driving(self, engine: E) -> Iterator[E]:

@@ -3,12 +3,15 @@
 Imports that a path does not need stay inside functions, because the start of a run is measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, field
+
 from runwright.core.workflow import Workflow
 from runwright.ports.executor import Executor
+from runwright.ports.stores import ValueStore
 from runwright.ports.system import Processes
 from runwright.wiring.isolation import ISOLATING, Isolation
 
@@ -23,6 +26,21 @@ WITH_ENV = frozenset(("shell", "python", *ISOLATING))
 """Names of the executors that take an environment."""
 
 
+class Functions(Struct, frozen=True):
+    """What the executor of functions needs.
+
+    Attributes:
+        values: Where large values are; None if there is no place for them.
+        known: Functions of this process by name.
+    """
+
+    values: ValueStore | None = None
+    known: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+NO_FUNCTIONS = Functions()
+
+
 def executor_stack(
     workflow: Workflow,
     processes: Processes,
@@ -30,6 +48,7 @@ def executor_stack(
     base: Path,
     isolation: Isolation | None = None,
     cache_dir: Path | None = None,
+    functions: Functions = NO_FUNCTIONS,
 ) -> Executor:
     """Return what runs the tasks of a workflow: the one place where executors are put together.
 
@@ -40,6 +59,7 @@ def executor_stack(
         base: Directory that the files of those are relative to.
         isolation: Makes sandboxes and containers; None for one that notes its containers below `base`.
         cache_dir: Where the outcomes of cached tasks are kept; None for nowhere.
+        functions: What those among the tasks that are functions need.
     """
     router = shell_stack(processes)
     used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
@@ -48,7 +68,12 @@ def executor_stack(
         isolation = isolation or Isolation(base / ".runwright" / "containers")
         router.register(name, isolation.executor(name, processes))
     for name in sorted((used | bases).intersection(("python", *INNER_KINDS))):
-        router.register(name, _executor(name, processes, runs, base))
+        if name == "python":
+            from runwright.executors.python import Python
+
+            router.register(name, Python(processes, functions.values, functions.known))
+        else:
+            router.register(name, _inner(name, runs, base))
     for name in sorted(used.intersection(workflow.executors)):
         _configure(router, name, workflow.executors[name])
     if cache_dir is not None and any(task.cache for task in workflow.tasks.values()):
@@ -66,17 +91,19 @@ def shell_stack(processes: Processes) -> "Router":
     return Router({"shell": Shell(processes)})
 
 
+def executors_with_values(workflow: Workflow) -> frozenset[str]:
+    """Return the names of executors that take values of tasks as they are: those whose tasks are functions."""
+    tables = workflow.executors.items()
+    return frozenset({"python"} | {name for name, table in tables if table.get("executor") == "python"})
+
+
 def executors_with_env(workflow: Workflow) -> frozenset[str]:
     """Return the names of executors whose arguments take an environment."""
     configured = {name: str(table.get("executor", name)) for name, table in workflow.executors.items()}
     return WITH_ENV | {name for name, base in configured.items() if base not in INNER_KINDS}
 
 
-def _executor(name: str, processes: Processes, runs: "InnerRuns", base: Path) -> Executor:
-    if name == "python":
-        from runwright.executors.python import Python
-
-        return Python(processes)
+def _inner(name: str, runs: "InnerRuns", base: Path) -> Executor:
     from runwright.executors.inner import InnerRun
 
     return InnerRun(INNER_KINDS[name], runs, base)
