@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from runwright.core.task import Result as Result
     from runwright.core.task import Task as Task
     from runwright.core.workflow import TaskDefinition as TaskDefinition
-    from runwright.core.workflow import Workflow as Workflow
     from runwright.engines.actions import Action as Action
     from runwright.engines.actions import Goal as Goal
     from runwright.engines.goal_options import ReconcilerOptions as ReconcilerOptions
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from runwright.wiring import load_workflow as load_workflow
     from runwright.wiring import open_store as open_store
     from runwright.wiring.caches import Cache as Cache
+    from runwright.wiring.flow import Workflow as Workflow
     from runwright.wiring.goals import Reconciler as Reconciler
     from runwright.wiring.local import LocalSession as LocalSession
     from runwright.wiring.plans import Plan as Plan
@@ -141,7 +141,7 @@ _HOMES = {
     "TasksFailed": "runwright.core.errors",
     "UnopenedSession": "runwright.core.errors",
     "UsageError": "runwright.core.errors",
-    "Workflow": "runwright.core.workflow",
+    "Workflow": "runwright.wiring.flow",
     "decode_workflow": "runwright.wiring",
     "load_workflow": "runwright.wiring",
     "open_store": "runwright.wiring",

@@ -46,7 +46,8 @@ class DirectoryValues:
 
     def _write(self, path: Path, data: bytes) -> None:
         made = [folder for folder in (self._root, path.parent) if not folder.is_dir()]
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = path.with_name(f".{path.name}-{os.getpid()}-{next(_numbers)}")
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

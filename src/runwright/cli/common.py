@@ -133,6 +133,11 @@ def find_workflow(name: str) -> Path:
     return Path(relative(wiring.find_workflow(name)))
 
 
+def is_module(name: str) -> bool:
+    """Tell whether a name is that of a workflow made in code: ``module:name``, or a Python file with or without a name."""
+    return name.endswith(".py") or (":" in name and not Path(name).exists())
+
+
 def relative(path: Path) -> str:
     """Return a path as seen from the current directory, if it lies in it."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runwright import wiring
 from runwright.cli.arguments import Arguments, add_json
-from runwright.cli.common import Reading, now, with_reading
+from runwright.cli.common import Reading, is_module, now, with_reading
 from runwright.cli.inspect import gather
 from runwright.cli.render.drafting import draft_subject
 from runwright.cli.render.picture import Limits, Picture, Wishes
@@ -89,6 +89,8 @@ def find(args: Arguments) -> Subject:
     Raises:
         UsageError: If there is neither.
     """
+    if is_module(args.subject):
+        return Subject(graph=build(wiring.load_flow(args.subject, Path.cwd()).workflow))
     try:
         path = wiring.find_workflow(args.subject)
     except UsageError:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def configure(parser: "argparse.ArgumentParser") -> None:
     """Add the arguments of `run`."""
     parser.add_argument(
-        "workflow", metavar="FILE|NAME", help="a workflow file, or the name of a workflow here"
+        "workflow",
+        metavar="FILE|NAME|MODULE:NAME",
+        help="a workflow file, the name of a workflow here, or a workflow made in code: module:name, file.py:name",
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="show the plan; run and write nothing")
     schedule.add_schedule(parser)

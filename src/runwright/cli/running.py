@@ -1,20 +1,26 @@
-"""A new run, from the workflow's file to its end."""
+"""A new run, from the workflow's file or module to its end."""
 
 import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runwright import wiring
 from runwright.cli import schedule
 from runwright.cli.arguments import Arguments
-from runwright.cli.common import find_workflow
+from runwright.cli.common import find_workflow, is_module
 from runwright.cli.drive import Engine, Setup, Shown, drive, is_live
 from runwright.core.options import RunOptions
 from runwright.core.run import Run
 from runwright.core.workflow import Workflow
 
+if TYPE_CHECKING:
+    from runwright.wiring import LoadedFlow, LoadedWorkflow
+
 
 def run_workflow(args: Arguments, options: RunOptions) -> int:
     """Load the workflow, then run it or show its plan; returns the exit status."""
-    loaded = wiring.load(find_workflow(args.workflow), options.variables)
+    loaded = load(args.workflow, options.variables)
     if loaded.warnings and not args.quiet:
         from runwright.cli.render.problems import render_problems  # noqa: PLC0415 - only for warnings
 
@@ -37,6 +43,17 @@ def run_workflow(args: Arguments, options: RunOptions) -> int:
 
     setup = Setup(title=loaded.workflow.name, strategy=strategy, workers=workers, prepare=prepare)
     return asyncio.run(drive(args, setup, work))
+
+
+def load(name: str, given: Collection[str]) -> "LoadedWorkflow | LoadedFlow":
+    """Read a workflow from its file, or import it from its module.
+
+    Raises:
+        DefinitionError: If there is none, or with all that is wrong with it.
+    """
+    if is_module(name):
+        return wiring.load_flow(name, Path.cwd(), given)
+    return wiring.load(find_workflow(name), given)
 
 
 def warn_unread(args: Arguments, workflow: Workflow) -> None:

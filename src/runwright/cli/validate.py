@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from runwright import wiring
 from runwright.cli.arguments import Arguments, add_json
-from runwright.cli.common import find_workflow, relative
+from runwright.cli.common import find_workflow, is_module, relative
 from runwright.cli.records import Record, plural, problem_record
 from runwright.cli.render.problems import render_problems
 from runwright.core.errors import DefinitionError, Problem
@@ -72,8 +72,7 @@ def execute(args: Arguments) -> int:
 def check(name: str) -> Check:
     """Load one file and, of a workflow, build its graph."""
     try:
-        path = find_workflow(name)
-        found = check_file(path)
+        found = check_module(name) if is_module(name) else check_file(find_workflow(name))
     except DefinitionError as error:
         found = Check(name, errors=error.problems)
     return replace(found, errors=[_placed(problem, name) for problem in found.errors])
@@ -88,6 +87,17 @@ def check_file(path: Path) -> Check:
     except DefinitionError as error:
         return Check(str(path), kind=_kind(path), errors=error.problems)
     return Check(str(path), _KINDS[type(definition)], definition, graph, warnings=loaded.warnings)
+
+
+def check_module(name: str) -> Check:
+    """Import a workflow made in code and build its graph.
+
+    Raises:
+        DefinitionError: If there is none, or with all that is wrong with it.
+    """
+    loaded = wiring.load_flow(name, Path.cwd())
+    graph = build(loaded.workflow)
+    return Check(name, FileKind.WORKFLOW, loaded.workflow, graph, warnings=loaded.warnings)
 
 
 _KINDS: dict[type, FileKind] = {

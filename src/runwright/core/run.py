@@ -74,7 +74,8 @@ class Run(Struct, frozen=True, kw_only=True):
         state: As a reader should see it: `interrupted` if the row says running and the lease has lapsed.
         reason: Why it ended so, in one line.
         definition: Digest of the pinned definition.
-        path: Absolute path of the file it came from; empty for workflows made in code.
+        path: Absolute path of the file it came from; for a workflow made in code ``module:name`` or
+            ``/script.py:name``, or empty if nothing names it.
         options: Plain data of the `RunOptions` it was started with, so that a resume carries them over.
         parent_id: The run that started this one, or empty.
         parent_task: The task of that run which this one is the work of.

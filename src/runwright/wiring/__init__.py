@@ -7,6 +7,7 @@ they are first used, so that what must be quick can be reached without the rest.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runwright.adapters.toml import Loaded as Loaded
+    from runwright.adapters.toml import LoadedWorkflow as LoadedWorkflow
     from runwright.wiring.engine import Engine as Engine
     from runwright.wiring.engine import StateLocation as StateLocation
     from runwright.wiring.engine import decode_workflow as decode_workflow
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from runwright.wiring.engine import list_workflows as list_workflows
     from runwright.wiring.engine import load as load
     from runwright.wiring.engine import load_any as load_any
+    from runwright.wiring.engine import load_flow as load_flow
     from runwright.wiring.engine import load_goal as load_goal
     from runwright.wiring.engine import load_plan as load_plan
     from runwright.wiring.engine import load_workflow as load_workflow
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from runwright.wiring.engine import open_logs as open_logs
     from runwright.wiring.engine import open_store as open_store
     from runwright.wiring.engine import state_location as state_location
+    from runwright.wiring.flow_loading import LoadedFlow as LoadedFlow
     from runwright.wiring.needed import needed_actions as needed_actions
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "list_workflows",
     "load",
     "load_any",
+    "load_flow",
     "load_goal",
     "load_plan",
     "load_workflow",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runwright.core.goal import GoalDefinition
     from runwright.core.kinds import FileKind
     from runwright.core.plan import PlanDefinition
+    from runwright.wiring.flow_loading import LoadedFlow
 
 
 class _ExecutorArgs(Mapping[str, type[Struct]]):
@@ -132,6 +133,13 @@ def load_goal(path: str | Path, given: Collection[str] = ()) -> "Loaded[GoalDefi
     from runwright.adapters.toml import load_goal as read
 
     return read(Path(path), given=given)
+
+
+def load_flow(name: str, directory: Path, given: Collection[str] | None = None) -> "LoadedFlow":
+    """Import and check a workflow that is made in code; see `runwright.wiring.flow_loading`."""
+    from runwright.wiring.flow_loading import load_flow as load_it
+
+    return load_it(name, directory, given)
 
 
 def load_any(

@@ -3,15 +3,16 @@
 Imports that a path does not need stay inside functions, because the start of a run is measured.
 """
 
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from msgspec import Struct
 
 from runwright.adapters.project import StateLocation, find_workflow, list_workflows, state_location
-from runwright.core.errors import UsageError
+from runwright.core.errors import Problem, UsageError
 from runwright.core.options import ResumePlan, RunOptions, Strategy
 from runwright.core.run import Run
 from runwright.engines.work import Work
@@ -23,21 +24,26 @@ from runwright.wiring.definitions import (
     kind_of,
     load,
     load_any,
+    load_flow,
     load_goal,
     load_plan,
     load_workflow,
 )
 from runwright.wiring.early import take_early
 from runwright.wiring.isolation import Isolation
-from runwright.wiring.runs import Runs
+from runwright.wiring.runs import Runs, is_flow
 from runwright.wiring.stack import executor_stack
 
 if TYPE_CHECKING:
     from runwright.engines.plan_prepare import Resumption
     from runwright.engines.progress import Listener
+    from runwright.wiring.flow import Workflow
 
-Definition = Struct | str | Path
-"""A `Workflow`, `PlanDefinition` or `GoalDefinition`, a file that was read, or the path of one."""
+Definition = Union[Struct, str, Path, "Workflow"]
+"""A workflow made in code, the record of a workflow, a plan or a goal, a file that was read, or the path of one.
+
+A text may also be ``module:name`` or ``file.py:name`` of a workflow made in code.
+"""
 
 
 __all__ = [
@@ -51,6 +57,7 @@ __all__ = [
     "list_workflows",
     "load",
     "load_any",
+    "load_flow",
     "load_goal",
     "load_plan",
     "load_workflow",
@@ -115,6 +122,7 @@ class Engine:
         logs: Logs | None = None,
         location: StateLocation | None = None,
     ) -> None:
+        _refuse_while_importing()
         from runwright.adapters.process import WardenProcesses
         from runwright.adapters.workspace import DirectoryWorkspaces
 
@@ -151,7 +159,8 @@ class Engine:
         """Run a workflow, a plan or a goal to its end and return its record; a failed run is a record, not an exception.
 
         Args:
-            definition: What to run: a checked definition, a file that was read, or the path of a file of any kind.
+            definition: What to run: a `Workflow`, a checked definition, a file that was read, or the path of a file of
+                any kind.
             options: Choices for this run.
 
         Raises:
@@ -213,13 +222,30 @@ class Engine:
             await self.store.close()
 
 
+def _refuse_while_importing() -> None:
+    """Refuse to start an engine where a module is only imported to find something in it: it would start for ever.
+
+    Raises:
+        UsageError: Naming what is imported.
+    """
+    if name := getattr(sys, "_runwright_imports", ""):
+        message = f'"{name}" is being imported, and starts an engine of its own'
+        advice = 'put what starts it under `if __name__ == "__main__":`'
+        raise UsageError((Problem(message=message, suggestion=advice),))
+
+
 def _work(definition: Definition, given: Collection[str]) -> Work:
     if isinstance(definition, str | Path):
-        definition = load_any(definition, given)
+        is_module = is_flow(str(definition)) and not Path(definition).exists()
+        here = Path.cwd()
+        definition = load_flow(str(definition), here, given) if is_module else load_any(definition, given)
+    loaded: Any = definition
+    if hasattr(definition, "to_work"):
+        made: Work = loaded.to_work(given)
+        return made
     text = getattr(definition, "source_text", None)
     if text is None:
         return Work(definition=definition)
-    loaded: Any = definition
     return Work(definition=loaded.definition, source=text, path=str(Path(loaded.path).absolute()))
 
 

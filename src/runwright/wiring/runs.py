@@ -3,10 +3,10 @@
 Imports that a path does not need stay inside functions, because the start of a run is measured.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -21,7 +21,7 @@ from runwright.engines.work import Work
 from runwright.ports.executor import Executor
 from runwright.ports.stores import RunStore
 from runwright.ports.system import Logs, Processes, Workspaces
-from runwright.wiring.definitions import load, load_goal, load_plan
+from runwright.wiring.definitions import load, load_flow, load_goal, load_plan
 from runwright.wiring.doors import make_doors
 from runwright.wiring.isolation import Isolation
 from runwright.wiring.stack import (
@@ -88,6 +88,7 @@ class Runs:
         self._strategy = strategy
         self._workers = workers
         self._isolation = isolation
+        self._known: dict[str, Callable[..., Any]] = {}
         self._engines: set[_Stoppable] = set()
         self._stop_reason = ""
 
@@ -113,6 +114,7 @@ class Runs:
     ) -> Run:
         """Run a definition to its end; see `InnerRuns`."""
         definition = work.definition
+        self._known.update(work.known)
         if isinstance(definition, Workflow):
             with self._driving(self._workflow_engine(definition, work.path, workers)) as engine:
                 return await engine.execute(
@@ -151,6 +153,10 @@ class Runs:
         current = None if work is None else work.definition
         source = "" if work is None else work.source
         used = current if current is not None else await self._pinned(run)
+        if work is not None:
+            self._known.update(work.known)
+        elif is_flow(run.path):
+            self._make_importable(run)
         with self._driving(self._workflow_engine(used, run.path)) as engine:
             return await engine.resume(run.id, options, current, source=source, parent=parent)
 
@@ -192,10 +198,12 @@ class Runs:
             DefinitionError: If the file has become wrong.
         """
         path = Path(run.path)
-        if not run.path or options.pinned or not path.is_file():
+        if not run.path or options.pinned or not (path.is_file() or is_flow(run.path)):
             return None
         given = {**run.options.get("variables", {}), **options.variables}
         try:
+            if not path.is_file():
+                return load_flow(run.path, _directory(run), given).work
             return self.load(run.kind, path, given)
         except DefinitionError as error:
             advice = "mend the file, or resume with --pinned to use the definition as it was"
@@ -213,7 +221,7 @@ class Runs:
     def _workflow_engine(self, workflow: Workflow, path: str, workers: int | None = None) -> "WorkflowEngine":
         from runwright.engines.workflow import WorkflowEngine
 
-        base = Path(path).parent if path else Path.cwd()
+        base = Path(path).parent if path and not is_flow(path) else Path.cwd()
         stack = executor_stack(
             workflow, self._processes, self, base, self._isolation, self._cache_dir, self._functions(workflow)
         )
@@ -229,7 +237,12 @@ class Runs:
             return NO_FUNCTIONS
         from runwright.adapters.values import DirectoryValues
 
-        return Functions(values=DirectoryValues(self._values_dir))
+        return Functions(values=DirectoryValues(self._values_dir), known=self._known)
+
+    def _make_importable(self, run: Run) -> None:
+        from runwright.wiring.flow_loading import make_importable
+
+        make_importable(run.path, _directory(run))
 
     # Plans
 
@@ -331,6 +344,16 @@ class Runs:
             yield engine
         finally:
             self._engines.discard(engine)
+
+
+def is_flow(path: str) -> bool:
+    """Tell whether what a run came from is a workflow made in code, by its name, and not the path of a file."""
+    module, colon, name = path.rpartition(":")
+    return bool(colon) and "/" not in name and (module.endswith(".py") or "/" not in module)
+
+
+def _directory(run: Run) -> Path:
+    return Path(run.options.get("directory", "") or Path.cwd())
 
 
 def _command_hooks(plan: "PlanDefinition", stack: Executor, options: RunOptions) -> "MakeHooks":

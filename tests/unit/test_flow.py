@@ -1,0 +1,407 @@
+"""Workflows built in code: what calls make of the graph, and that the record is the one of a file."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runwright import Engine, RunOptions, Workflow, load_workflow
+from runwright.core.errors import DefinitionError, UsageError
+from runwright.core.reference import Reference
+from runwright.executors.inside import body, is_inside
+from runwright.wiring.flow import Workflow as Flow
+
+flow = Workflow("etl")
+
+
+@flow.task(retries=2, retry_delay="1s", inputs=("rows/*.csv",), tags=("io",))
+def extract(day: str, *, limit: int | None = None) -> list[int]:
+    return [int(day[-2:]), limit or 0]
+
+
+@flow.task
+async def load(rows: list[int], into: str = "table") -> int:
+    return sum(rows)
+
+
+@flow.task(mode="thread", condition="succeeded()", pickle=True)
+def report(*counts: int, **names: Any) -> str:
+    return f"{counts} {names}"
+
+
+load(extract(flow.param("day", "2026-01-02"), limit=5))
+
+TWIN = """
+name = "etl"
+[variables]
+day = "2026-01-02"
+[tasks.extract]
+executor = "python"
+retries = 2
+retry_delay = "1s"
+inputs = ["rows/*.csv"]
+tags = ["io"]
+args = { function = "test_flow:extract", kwargs = { day = "{{.day}}", limit = 5 } }
+[tasks.load]
+executor = "python"
+depends_on = ["extract"]
+args = { function = "test_flow:load", kwargs = { rows = "{{.extract.value}}" } }
+"""
+
+
+def other_flow() -> tuple[Flow, Any, Any]:
+    made = Workflow("other")
+
+    @made.task
+    def one(value: Any = None) -> Any:
+        return value
+
+    @made.task
+    def two(*values: Any) -> Any:
+        return values
+
+    return made, one, two
+
+
+def test_a_flow_equals_the_file_that_says_the_same(tmp_path: Path) -> None:
+    (tmp_path / "twin.toml").write_text(TWIN)
+    assert flow.definition == load_workflow(tmp_path / "twin.toml").workflow
+
+
+def test_a_call_runs_nothing_and_returns_what_stands_for_the_value() -> None:
+    made = Workflow("w")
+    called = []
+    one = made.task(lambda: called.append(1))
+    found: Any = one.with_options(key="one")()
+    assert isinstance(found, Reference)
+    assert repr(found) == "<one.value, known when the workflow runs>"
+    assert called == []
+
+
+def test_keys_are_the_names_of_functions_with_numbers() -> None:
+    made, one, two = other_flow()
+    one(), one(), two(), one.with_options(key="one-4")(), one(), one()
+    assert list(made.definition.tasks) == ["one", "one-2", "two", "one-4", "one-3", "one-5"]
+
+
+def test_a_key_is_given_once() -> None:
+    _, one, _ = other_flow()
+    one.with_options(key="a")()
+    with pytest.raises(UsageError, match='there is a task "a" already'):
+        one.with_options(key="a")()
+
+
+def test_references_stand_anywhere_in_arguments() -> None:
+    made, one, two = other_flow()
+    a, b = one(), one(1)
+    two(a, {"deep": [b, (a, "x")]}, None, 1.5, True)
+    task = made.definition.tasks["two"]
+    assert task.depends_on == ("one", "one-2")
+    assert task.args["args"] == [
+        "{{.one.value}}",
+        {"deep": ["{{.one-2.value}}", ["{{.one.value}}", "x"]]},
+        None,
+        1.5,
+        True,
+    ]
+
+
+def test_texts_are_taken_as_they_are_unless_they_are_templates() -> None:
+    made, one, _ = other_flow()
+    one()
+    one("{{.one.value}}")
+    one(made.text("<{{.one.value}}> {{.day}}"))
+    tasks = made.checked(["day"]).tasks
+    assert tasks["one-2"].args["kwargs"] == {"value": "{{!.one.value}}"}
+    assert tasks["one-2"].depends_on == ()
+    assert tasks["one-3"].args["kwargs"] == {"value": "<{{.one.value}}> {{.day}}"}
+    assert tasks["one-3"].depends_on == ("one",)
+
+
+def test_arguments_that_only_go_by_position() -> None:
+    made = Workflow("w")
+
+    @made.task
+    def f(a: int, /, b: int, *more: int, c: int = 0, **rest: int) -> None: ...
+
+    f(1, 2), f(1, b=2, c=3, d=4), f(1, 2, 3, c=4)
+    args = [task.args for task in made.definition.tasks.values()]
+    assert [(one.get("args"), one.get("kwargs")) for one in args] == [
+        ([1], {"b": 2}),
+        ([1], {"b": 2, "c": 3, "d": 4}),
+        ([1, 2, 3], {"c": 4}),
+    ]
+
+
+def test_order_without_values() -> None:
+    made, one, two = other_flow()
+    a, b = one(), one()
+    two.after(a, [b])()
+    c = one.with_options(key="c")()
+    c.after(b)
+    tasks = made.definition.tasks
+    assert tasks["two"].depends_on == ("one", "one-2")
+    assert tasks["c"].depends_on == ("one-2",)
+
+
+def test_order_is_among_tasks_of_one_workflow() -> None:
+    made, one, _ = other_flow()
+    _, stranger, _ = other_flow()
+    for other in (stranger(), made.param("x"), 5):
+        with pytest.raises(UsageError, match="which is no call of a task of this workflow"):
+            one.after(other)()
+    with pytest.raises(UsageError, match=r"one-\d.value is of another workflow"):
+        one(stranger())
+    assert made._nodes == {}, "a call that failed leaves nothing"
+    with pytest.raises(UsageError, match="it comes after nothing"):
+        made.param("x").after(one())  # type: ignore[attr-defined]
+
+
+def test_a_map_is_a_call_for_each_item() -> None:
+    made, one, two = other_flow()
+    two(one.map([1, 2, "x"]))
+    two.with_options(key="t").map(["a", "b"], "c")
+    tasks = made.definition.tasks
+    assert tasks["two"].depends_on == ("one", "one-2", "one-3")
+    assert tasks["one-3"].args["kwargs"] == {"value": "x"}
+    assert tasks["t-2"].args["args"] == ["b", "c"]
+    with pytest.raises(UsageError, match=r'"one-4.value" is not known yet'):
+        one.map(one())
+
+
+def test_a_subflow_is_a_part_of_the_graph() -> None:
+    made, one, two = other_flow()
+
+    @made.subflow
+    def both(value: Any) -> Any:
+        return two(one(value), inner())
+
+    @made.subflow
+    def inner() -> Any:
+        return one()
+
+    one(both(1))
+    both(2)
+    tasks = made.definition.tasks
+    assert list(tasks) == [
+        "both-one",
+        "both-inner-one",
+        "both-two",
+        "one",
+        "both-2-one",
+        "both-2-inner-one",
+        "both-2-two",
+    ]
+    assert tasks["one"].depends_on == ("both-two",)
+    assert tasks["both-2-two"].depends_on == ("both-2-one", "both-2-inner-one")
+
+
+def test_parameters_are_variables() -> None:
+    made, one, _ = other_flow()
+    one(made.param("day"))
+    made.param("hour", "1")
+    made.param("hour", "1")
+    assert made.definition.variables == {"hour": "1"}
+    with pytest.raises(UsageError, match="has the default '1' already"):
+        made.param("hour", "2")
+    with pytest.raises(DefinitionError, match='nothing sets "day"') as caught:
+        made.checked(())
+    (problem,) = caught.value.problems
+    assert problem.file == __file__
+    assert problem.source_line.strip() == 'one(made.param("day"))'
+    assert problem.suggestion.startswith("give it with --var day=")
+
+
+def test_options_of_workflow_and_task_are_those_of_a_file() -> None:
+    made = Workflow(
+        "w", description="d", tags=("t",), env={"A": "1"}, executors={"quick": {"executor": "python"}}
+    )
+
+    @made.task(executor="quick", mode="thread", timeout="1m", condition="succeeded()")
+    def f() -> None: ...
+
+    f()
+    f.with_options(timeout=5)()
+    found = made.definition
+    assert (found.description, found.tags, found.env) == ("d", ("t",), {"A": "1"})
+    assert found.tasks["f"].executor == "quick"
+    assert found.tasks["f"].args["mode"] == "thread"
+    assert (found.tasks["f"].timeout, found.tasks["f-2"].timeout) == (60, 5)
+    assert found.tasks["f"].condition == "succeeded()"
+    assert repr(made) == "<workflow w, 2 tasks>"
+    assert repr(f).endswith(".f>")
+
+
+def test_all_faults_come_at_once_with_the_places_of_the_calls() -> None:
+    made = Workflow("w")
+
+    @made.task(retries=-1, executor="pyton", timeuot=5)  # type: ignore[call-overload, untyped-decorator]
+    def f() -> None: ...
+
+    f()
+    with pytest.raises(DefinitionError) as caught:
+        made.definition  # noqa: B018
+    messages = [problem.message for problem in caught.value.problems]
+    assert len(messages) == 3, messages
+    assert {problem.file for problem in caught.value.problems} == {__file__}
+    assert 'did you mean "timeout"?' in [problem.suggestion for problem in caught.value.problems]
+
+
+def test_faults_of_the_workflow_itself_have_no_place() -> None:
+    made = Workflow("w", on_failure="alert")
+    made.task(print).with_options(key="f")()
+    with pytest.raises(DefinitionError) as caught:
+        made.definition  # noqa: B018
+    assert [problem.line for problem in caught.value.problems] == [0]
+
+
+def test_a_workflow_without_tasks_can_not_run() -> None:
+    with pytest.raises(UsageError, match="workflow w has no task yet"):
+        Workflow("w").definition  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({1}, "task one: value is a set, which a definition can't hold"),
+        ([object()], r"task one: value\[0\] is a object"),
+        ({"a": float("nan")}, r"task one: value\['a'\] is nan"),
+        ({1: 2}, "task one: value has the name 1"),
+    ],
+)
+def test_what_a_definition_can_not_hold_is_refused(value: Any, message: str) -> None:
+    _, one, _ = other_flow()
+    with pytest.raises(UsageError, match=message):
+        one(value)
+
+
+def test_a_call_that_the_function_does_not_take_is_refused_at_once() -> None:
+    _, one, _ = other_flow()
+    with pytest.raises(UsageError, match="task one can't be called so: too many positional"):
+        one(1, 2)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        bool,
+        iter,
+        len,
+        str,
+        lambda value: value[0],
+        "{}".format,
+        lambda value: [*value],
+        lambda value: f"{value}",
+    ],
+)
+def test_what_is_not_known_yet_can_not_be_looked_into(look: Any) -> None:
+    _, one, _ = other_flow()
+    with pytest.raises(UsageError, match=r'"one.value" has no value while the workflow is built'):
+        look(one())
+
+
+def test_a_function_is_itself_for_other_uses() -> None:
+    assert extract.function("01", limit=2) == [1, 2]
+    assert extract.__name__ == "extract"  # type: ignore[attr-defined]
+    assert asyncio.run(load.function([1, 2])) == 3
+
+
+def test_a_function_made_in_another_one_has_no_process_of_its_own() -> None:
+    with pytest.raises(UsageError, match="can't be found by another process"):
+        Workflow("w").task(mode="process")(lambda: None)
+
+
+def test_inside_a_task_calls_are_plain_calls() -> None:
+    made, one, _ = other_flow()
+    seen: list[Any] = []
+
+    @made.subflow
+    def part(value: int) -> Any:
+        return one(value)
+
+    def inside() -> None:
+        seen.extend([one(5), one.map([1, 2]), part(7), is_inside()])
+
+    async def inside_soon() -> None:
+        inside()
+
+    body(inside)()
+    asyncio.run(body(inside_soon)())
+    assert seen == [5, [1, 2], 7, True] * 2
+    assert not is_inside()
+    with pytest.raises(UsageError, match="has no task yet"):
+        made.definition  # noqa: B018
+
+
+def execute(made: Flow, path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    async def scenario() -> tuple[Any, dict[str, Any]]:
+        async with Engine(path / "runs.db", workers=2) as engine:
+            run = await engine.execute(made, RunOptions(directory=str(path), **options))
+            return run, {row.id: row.value for row in await engine.store.tasks(run.id)}
+
+    return asyncio.run(scenario())
+
+
+def test_functions_made_in_another_one_run_in_this_process(tmp_path: Path) -> None:
+    made = Workflow("local")
+    kept = []
+
+    @made.task
+    def one(value: int) -> dict[str, Any]:
+        kept.append(value)
+        return {"rows": [value, two.function(value)]}
+
+    @made.task
+    async def two(value: Any) -> Any:
+        return [value, "x" * 70_000]
+
+    @made.task
+    async def three(value: Any, day: str) -> Any:
+        return {"first": value[0], "size": len(value[1]), "day": day}
+
+    @made.task
+    def four(value: int) -> int:
+        return value + 1
+
+    three(two(four(1)), made.param("day"))
+    run, values = execute(made, tmp_path, variables={"day": "today"})
+    assert run.state == "succeeded", run.reason
+    assert run.path == ""
+    assert values["three"] == {"first": 2, "size": 70_000, "day": "today"}
+    assert values["two"].keys() == {"$stored"}
+
+
+def test_a_local_flow_is_continued_by_the_same_engine(tmp_path: Path) -> None:
+    made = Workflow("local")
+    calls: list[str] = []
+
+    @made.task
+    async def first() -> Any:
+        calls.append("first")
+        return [1]
+
+    @made.task
+    async def second(value: Any) -> Any:
+        calls.append("second")
+        if calls.count("second") == 1:
+            raise ValueError("not yet")
+        return value
+
+    second(first())
+
+    async def scenario() -> None:
+        async with Engine(tmp_path / "runs.db") as engine:
+            run = await engine.execute(made, RunOptions(directory=str(tmp_path)))
+            assert run.state == "failed"
+            assert (await engine.resume(run.id)).state == "succeeded"
+
+    asyncio.run(scenario())
+    assert calls == ["first", "second", "second"]
+
+
+def test_a_run_of_a_module_is_found_again(tmp_path: Path) -> None:
+    run, values = execute(flow, tmp_path)
+    assert run.path == "test_flow:flow"
+    assert run.state == "succeeded", run.reason
+    assert values == {"extract": [2, 5], "load": 7}
