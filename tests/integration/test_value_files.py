@@ -19,6 +19,7 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     file = tmp_path / "state" / "values" / digest[:2] / digest
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o077 == 0
+    assert file.parent.parent.stat().st_mode & 0o077 == 0
     assert [path.name for path in file.parent.iterdir()] == [digest]
 
 
