@@ -45,6 +45,7 @@ def workloads() -> dict[str, Workload]:
     from benchmarks.workloads import (  # noqa: PLC0415
         chain,
         cold_start,
+        functions,
         independent,
         layers,
         noop,
@@ -60,6 +61,7 @@ def workloads() -> dict[str, Workload]:
         "chain": chain.measure,
         "layers": layers.measure,
         "noop": noop.measure,
+        "functions": functions.measure,
         "steps": steps.measure,
         "wrappers": wrappers.measure,
         "planning": planning.measure,

@@ -18,12 +18,12 @@ def measure(plan: Plan) -> Section:
     count = plan.pick(10_000, 2_000, 20)
     base = plan.work / "noop"
     entries = [
-        _entry(FLOOR, "floor", base, PYTHON, "noop_taskgroup.py", [str(count)]),
-        _peer(DASK, base, "dask", "noop_dask.py", [str(count), "8"]),
+        program(FLOOR, "floor", base, PYTHON, "noop_taskgroup.py", [str(count)]),
+        peer(DASK, base, "dask", "noop_dask.py", [str(count), "8"]),
         _runwright("runwright in memory", base, count, "memory"),
         _runwright(DURABLE, base, count, "sqlite:///"),
-        _fewer("dbos, SQLite", base, "dbos", "noop_dbos.py", plan.pick(1000, 200, 5)),
-        _fewer("prefect, own server", base, "prefect", "noop_prefect.py", plan.pick(500, 100, 5)),
+        fewer("dbos, SQLite", base, "dbos", "noop_dbos.py", plan.pick(1000, 200, 5)),
+        fewer("prefect, own server", base, "prefect", "noop_prefect.py", plan.pick(500, 100, 5)),
     ]
     if plan.size != "full":
         entries[-1] = Entry(entries[-1].name, missing="left out of short series")
@@ -39,7 +39,8 @@ def measure(plan: Plan) -> Section:
     return Section("noop", "No-op functions", TEXT, [table])
 
 
-def _entry(name: str, kind: str, base: Path, python: str, program: str, args: list[str]) -> Entry:
+def program(name: str, kind: str, base: Path, python: str, script: str, args: list[str]) -> Entry:
+    """Return an entry that runs one of the programs, in a directory of its own that is emptied each time."""
     place = base / name.replace(" ", "-")
     env = child_env(place, OFFLINE | {"PYTHONPATH": str(ROOT)})
 
@@ -48,17 +49,19 @@ def _entry(name: str, kind: str, base: Path, python: str, program: str, args: li
         place.mkdir(parents=True)
         (place / "runwright.toml").touch()
 
-    return Entry(name, [python, str(PROGRAMS / program), *args], kind, place, env, inner=True, reset=reset)
+    return Entry(name, [python, str(PROGRAMS / script), *args], kind, place, env, inner=True, reset=reset)
 
 
-def _peer(name: str, base: Path, package: str, program: str, args: list[str]) -> Entry:
+def peer(name: str, base: Path, package: str, script: str, args: list[str]) -> Entry:
+    """Return the entry of a peer, if its package is there."""
     if missing := in_peers(package):
         return Entry(name, kind="peer", missing=missing)
-    return _entry(name, "peer", base, str(PEERS / "python"), program, args)
+    return program(name, "peer", base, str(PEERS / "python"), script, args)
 
 
-def _fewer(name: str, base: Path, package: str, program: str, count: int) -> Entry:
-    entry = _peer(name, base, package, program, [str(count)])
+def fewer(name: str, base: Path, package: str, script: str, count: int) -> Entry:
+    """Return the entry of a peer that is so slow that it runs fewer tasks."""
+    entry = peer(name, base, package, script, [str(count)])
     entry.tasks, entry.slow, entry.rounds = count, True, 3
     return entry
 
@@ -67,7 +70,7 @@ def _runwright(name: str, base: Path, count: int, store: str) -> Entry:
     if missing := runwright_missing():
         return Entry(name, kind="runwright", missing=missing)
     url = f"{store}{base / name.replace(' ', '-')}/store.db" if store != "memory" else store
-    return _entry(name, "runwright", base, PYTHON, "noop_runwright.py", [str(count), "8", url])
+    return program(name, "runwright", base, PYTHON, "noop_runwright.py", [str(count), "8", url])
 
 
 TEXT = """\

@@ -121,6 +121,15 @@ def test_the_script_says_why_a_run_failed(tmp_path: Path) -> None:
     assert "compress failed" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["weather:flow", "weather.py"])
+def test_the_workflow_of_functions_ends_like_the_one_in_toml(tmp_path: Path, name: str) -> None:
+    folder = copy(EXAMPLES / "python-flow", tmp_path)
+    done = call(folder, "runwright", "run", name, "--workers", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    check(folder)
+
+
 def test_backups_are_kept_by_number_and_a_failed_one_costs_none(tmp_path: Path) -> None:
     folder = copy(EXAMPLES / "sqlite-backup", tmp_path)
     run = ("runwright", "run", "backup.toml", "--workers", "3")
