@@ -256,6 +256,12 @@ def test_faults_of_the_workflow_itself_have_no_place() -> None:
     assert [problem.line for problem in caught.value.problems] == [0]
 
 
+def test_the_record_is_another_class() -> None:
+    with pytest.raises(UsageError, match="are functions: decorate them") as caught:
+        Workflow("w", tasks={})  # type: ignore[call-arg]
+    assert "runwright.core.workflow.Workflow" in caught.value.problems[0].suggestion
+
+
 def test_a_workflow_without_tasks_can_not_run() -> None:
     with pytest.raises(UsageError, match="workflow w has no task yet"):
         Workflow("w").definition  # noqa: B018
@@ -334,7 +340,7 @@ def test_inside_a_task_calls_are_plain_calls() -> None:
         made.definition  # noqa: B018
 
 
-def execute(made: Flow, path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+def execute(made: Flow | str, path: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
     async def scenario() -> tuple[Any, dict[str, Any]]:
         async with Engine(path / "runs.db", workers=2) as engine:
             run = await engine.execute(made, RunOptions(directory=str(path), **options))
@@ -405,3 +411,26 @@ def test_a_run_of_a_module_is_found_again(tmp_path: Path) -> None:
     assert run.path == "test_flow:flow"
     assert run.state == "succeeded", run.reason
     assert values == {"extract": [2, 5], "load": 7}
+
+
+def test_an_engine_finds_a_workflow_by_its_name(tmp_path: Path) -> None:
+    run, values = execute("test_flow:flow", tmp_path, variables={"day": "2026-01-09"})
+    assert run.path == "test_flow:flow"
+    assert values["extract"] == [9, 5]
+
+
+def test_values_flow_through_executors_that_are_based_on_functions(tmp_path: Path) -> None:
+    made = Workflow("w", executors={"quick": {"executor": "python", "mode": "thread"}})
+
+    @made.task(executor="quick")
+    def one() -> list[int]:
+        return [1, 2]
+
+    @made.task(executor="quick")
+    def two(rows: list[int]) -> int:
+        return len(rows)
+
+    two(one())
+    run, values = execute(made, tmp_path)
+    assert run.state == "succeeded", run.reason
+    assert values["two"] == 2

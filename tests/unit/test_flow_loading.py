@@ -255,6 +255,50 @@ def test_a_script_runs_its_own_flow(tmp_path: Path) -> None:
     assert run_script(tmp_path, GUARDED) == f"{tmp_path}/script.py:flow succeeded 10 \n"
 
 
+OBJECTS = """
+import asyncio
+from dataclasses import dataclass
+from runwright import Engine, Workflow
+
+@dataclass
+class Row:
+    number: int
+
+flow = Workflow("objects")
+
+@flow.task(pickle=True)
+def far(number: int) -> Row:
+    return Row(number)
+
+@flow.task(pickle=True, mode="thread")
+def near(row: Row) -> Row:
+    assert isinstance(row, Row), type(row)
+    return Row(row.number + 1)
+
+@flow.task
+def number(row: Row) -> int:
+    assert isinstance(row, Row), type(row)
+    return row.number
+
+number(near(far(1)))
+
+async def main() -> None:
+    async with Engine("runs.db") as engine:
+        run = await engine.execute(flow)
+        rows = await engine.store.tasks(run.id)
+        print(run.path, run.state, rows[-1].value, run.reason)
+
+%s
+"""
+
+
+def test_classes_of_a_script_are_the_same_in_all_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "SCRIPT", OBJECTS)
+    assert run_script(tmp_path, GUARDED) == f"{tmp_path}/script.py:flow succeeded 2 \n"
+
+
 def test_a_script_without_a_guard_does_not_start_itself_for_ever(tmp_path: Path) -> None:
     found = run_script(tmp_path, "asyncio.run(main())")
     assert "failed" in found

@@ -61,11 +61,19 @@ def _answer(value: Any, *, pickled: bool) -> bytes:
 def _unpickle(call: dict[str, Any], place: list[Any], file: str) -> None:
     import pickle  # noqa: PLC0415 - most arguments are plain
 
+    class OfScript(pickle.Unpickler):
+        """Finds what the engine's script defines in the module as which it was imported here."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            own = call["function"].partition(":")[0]
+            return super().find_class(own if module == "__main__" else module, name)
+
     number, *way = place
     inner: Any = call["kwargs" if number else "args"]
     for step in way[:-1]:
         inner = inner[step]
-    inner[way[-1]] = pickle.loads(Path(file).read_bytes())  # noqa: S301 - the engine wrote it for us
+    with Path(file).open("rb") as opened:
+        inner[way[-1]] = OfScript(opened).load()  # the engine wrote it for us
 
 
 def plain_fault(value: Any) -> str:

@@ -67,6 +67,10 @@ class Workflow:
     """
 
     def __init__(self, name: str, **options: Unpack[WorkflowOptions]) -> None:
+        if "tasks" in options:
+            message = "tasks of this Workflow are functions: decorate them with @flow.task, and call them"
+            advice = "the record that has tasks is runwright.core.workflow.Workflow"
+            raise UsageError((Problem(message=message, suggestion=advice),))
         self.name = name
         self._options = options
         self._variables: dict[str, str] = dict(options.get("variables", {}))

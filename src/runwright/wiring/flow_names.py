@@ -11,7 +11,12 @@ MAIN = "__main__"
 def function_name(function: Callable[..., Any]) -> str:
     """Return ``module:name`` of a function; of one that is part of the script that runs, by the name to import it."""
     module = getattr(function, "__module__", None) or MAIN
-    return f"{main_module() if module == MAIN else module}:{getattr(function, '__qualname__', 'task')}"
+    if module == MAIN:
+        module = main_module()
+        sys.modules.setdefault(
+            module, sys.modules[MAIN]
+        )  # who imports it by that name gets the one that runs
+    return f"{module}:{getattr(function, '__qualname__', 'task')}"
 
 
 def main_module() -> str:
