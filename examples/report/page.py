@@ -1,7 +1,6 @@
 """The page of report.toml: HTML with inline SVG, by the standard library alone."""
 
 import csv
-import json
 import unicodedata
 from html import escape
 from pathlib import Path
@@ -22,7 +21,7 @@ TITLES = {
 }
 
 
-def render(parts: str, rows: str, facts: str, target: str) -> str:
+def render(parts: str, rows: int, facts: list[str], target: str) -> str:
     """Write the page; returns its path."""
     charts = "".join(
         f"<h2>{title}</h2>\n{chart(read(Path(parts, f'by-{by}.csv')), title)}\n"
@@ -31,8 +30,8 @@ def render(parts: str, rows: str, facts: str, target: str) -> str:
     Path(target).write_text(
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Characters</title>\n'
         f"<style>{STYLE}</style></head><body>\n"
-        f"<h1>{int(rows):,} characters</h1>\n<p>Unicode {unicodedata.unidata_version}, by name, category and width.</p>\n"
-        f"{charts}<footer>{escape(' · '.join(json.loads(facts)))}</footer>\n</body></html>\n",
+        f"<h1>{rows:,} characters</h1>\n<p>Unicode {unicodedata.unidata_version}, by name, category and width.</p>\n"
+        f"{charts}<footer>{escape(' · '.join(facts))}</footer>\n</body></html>\n",
         "utf-8",
     )
     return target
