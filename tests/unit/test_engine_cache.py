@@ -294,6 +294,10 @@ CASES: list[tuple[dict[str, Any], Callable[[str], bool]]] = [
     ({"post": ("x",)}, lambda text: '"post" would run without it' in text),
     ({"for_each": "x"}, lambda text: "its items can't be cached" in text),
     ({"type": TaskType.FORENSIC}, lambda text: "can't be cached" in text),
+    (
+        {"cmd": None, "executor": "python", "args": {"function": "m:f", "pickle": True}},
+        lambda text: "a cache can't replay what is pickled" in text,
+    ),
     ({"outputs": ("../x",)}, lambda text: "leads out of" in text),
     ({"outputs": ("/x",)}, lambda text: "is absolute" in text),
     ({"outputs": ("",)}, lambda text: "is empty" in text),
@@ -317,4 +321,8 @@ def test_advice() -> None:
         'task "a" is cached without outputs',
     ]
     good = {"cache": True, "inputs": ("a",)}
-    assert warnings(flow({"a": {**good, "outputs": ("b",)}, "b": {**good, "register": "c"}})) == []
+    function = {**good, "cmd": None, "executor": "python", "args": {"function": "m:f"}}
+    assert (
+        warnings(flow({"a": {**good, "outputs": ("b",)}, "b": {**good, "register": "c"}, "c": function}))
+        == []
+    )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from runwright.core.cachekey import PARTS
 from runwright.core.errors import Failure, StoreError, TaskFailed, UnopenedSession
 from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId
+from runwright.core.values import Form, StoredValue
 from runwright.executors import cache_files, cache_threads
 from runwright.executors.cache import Cache
 from runwright.executors.cache_files import Budget, Files, TooMuch
@@ -108,6 +109,34 @@ def test_an_unchanged_task_does_not_run(tmp_path: Path) -> None:
         assert await bench.run() == first
         assert bench.why() == ("up to date",)
         assert bench.inner.ran == ["t"]
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("use", [CacheUse.USE, CacheUse.KEEP])
+def test_a_value_that_is_stored_elsewhere_is_refused_and_never_replayed(
+    tmp_path: Path, use: CacheUse
+) -> None:
+    task = replace(TASK, cache=use)
+
+    async def work(bench: Bench) -> None:
+        stored = StoredValue(digest="0" * 64, size_bytes=70_000, form=Form.JSON)
+        bench.inner.result = Result(value=stored.recorded())
+        for _ in range(2):
+            with pytest.raises(TaskFailed) as caught:
+                await bench.run(task)
+            assert caught.value.failure.code == "E_VALUE"
+            assert "70000 bytes (json) and is stored by digest" in caught.value.failure.message
+            assert bench.cache.at_once(bench.session, task) is None
+        assert bench.inner.ran == ["t", "t"]
+        assert list(bench.store.items()) == []
+        bench.inner.result = Result(value="small")
+        await bench.run(task)
+        assert bench.why()[0] == (
+            "its last attempt did not succeed"
+            if use is CacheUse.USE
+            else "asked to run, whatever the cache holds"
+        )
 
     run(tmp_path, work)
 

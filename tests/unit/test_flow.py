@@ -413,6 +413,108 @@ def test_a_run_of_a_module_is_found_again(tmp_path: Path) -> None:
     assert values == {"extract": [2, 5], "load": 7}
 
 
+def row_states(made: Flow, path: Path, **options: Any) -> dict[str, tuple[str, Any]]:
+    async def scenario() -> dict[str, tuple[str, Any]]:
+        async with Engine(path / "runs.db", workers=2) as engine:
+            run = await engine.execute(made, RunOptions(directory=str(path), **options))
+            return {row.id: (row.reason, row.value) for row in await engine.store.tasks(run.id)}
+
+    return asyncio.run(scenario())
+
+
+def test_a_cached_function_is_skipped_and_its_value_replayed(tmp_path: Path) -> None:
+    made = Workflow("cached")
+    calls: list[str] = []
+    rows = {"n": [1, 2.0, None, True, {"deep": "é"}], "text": "1", "empty": {}}
+
+    @made.task(cache=True, inputs=["rows.csv"], mode="thread")
+    def extract(number: int) -> dict[str, Any]:
+        calls.append("extract")
+        return {**rows, "number": number}
+
+    @made.task(cache=True, inputs=["rows.csv"])
+    async def nothing() -> None:
+        calls.append("nothing")
+
+    @made.task
+    async def load(rows: Any, none: Any) -> Any:
+        calls.append("load")
+        return [rows, none]
+
+    load(extract(3), nothing())
+    (tmp_path / "rows.csv").write_text("1")
+    value = [{**rows, "number": 3}, None]
+    for reason, ran in (
+        ("not in the cache", ["extract", "load", "nothing"]),
+        ("up to date", ["load"]),
+        ("up to date", ["load"]),
+    ):
+        calls.clear()
+        seen = row_states(made, tmp_path)
+        assert (seen["extract"][0], seen["nothing"][0]) == (reason, reason)
+        assert seen["load"][1] == value
+        assert [type(one) for one in seen["load"][1][0]["n"]] == [int, float, type(None), bool, dict]
+        assert sorted(calls) == ran
+    (tmp_path / "rows.csv").write_text("2")
+    assert row_states(made, tmp_path)["extract"] == ("input rows.csv changed", value[0])
+
+
+def test_a_cached_function_of_a_process_is_skipped(tmp_path: Path) -> None:
+    cached = Workflow("cached")
+    task = cached.task(cache=True, inputs=["rows.csv"])(extract.function)
+    (tmp_path / "rows.csv").write_text("1")
+    load_again = cached.task(load.function)
+    load_again(task("2026-01-02"))
+    for reason in ("not in the cache", "up to date"):
+        seen = row_states(cached, tmp_path)
+        assert seen == {"extract": (reason, [2, 0]), "load": ("", 2)}
+    seen = row_states(cached, tmp_path, no_cache=True)
+    assert seen["extract"] == ("asked to run, whatever the cache holds", [2, 0])
+
+
+def test_a_stored_value_is_an_argument_of_a_cached_function_but_never_its_value(tmp_path: Path) -> None:
+    made = Workflow("large")
+    sizes = [70_000]
+    calls: list[int] = []
+
+    @made.task
+    async def large() -> str:
+        return "x" * sizes[0]
+
+    @made.task(cache=True)
+    async def size(text: str) -> int:
+        calls.append(len(text))
+        return len(text)
+
+    size(large())
+    assert [row_states(made, tmp_path)["size"] for _ in range(2)] == [
+        ("not in the cache", 70_000),
+        ("up to date", 70_000),
+    ]
+    sizes[0] = 80_000
+    assert row_states(made, tmp_path)["size"][1] == 80_000
+    assert calls == [70_000, 80_000]
+
+    refused = Workflow("refused")
+    refused.task(cache=True)(large.function)()
+    for _ in range(2):
+        run, values = execute(refused, tmp_path)
+        assert run.state == "failed"
+        assert "80002 bytes (json) and is stored by digest, which a cache can't replay" in run.reason
+        assert values == {"large": None}
+
+
+def test_what_is_cached_can_not_be_pickled() -> None:
+    made = Workflow("w")
+    made.task(cache=True, pickle=True)(report.function)()
+    with pytest.raises(DefinitionError) as caught:
+        _ = made.definition
+    (problem,) = caught.value.problems
+    assert problem.path == ("tasks", "report", "args", "pickle")
+    assert problem.message == 'task "report" is cached, and a cache can\'t replay what is pickled'
+    assert problem.file == __file__
+
+
 def test_an_engine_finds_a_workflow_by_its_name(tmp_path: Path) -> None:
     run, values = execute("test_flow:flow", tmp_path, variables={"day": "2026-01-09"})
     assert run.path == "test_flow:flow"

@@ -117,7 +117,7 @@ def _of_cached(task: TaskDefinition) -> Iterator[Problem]:
             path=path,
             suggestion='add inputs = ["src/**/*.c"]',
         )
-    if not task.outputs and not task.register:
+    if task.is_command and not task.outputs and not task.register:
         yield Problem(
             message=f'task "{task.key}" is cached without outputs, so nothing that it makes is restored',
             path=path,

@@ -227,6 +227,9 @@ def _check_cache(task: TaskDefinition, path: Path, add: Add) -> None:
         if getattr(task, name):
             text = f'task "{task.key}" is cached, so "{name}" would run without it'
             add((*path, name), text, "put the commands into cmd, or remove cache")
+    if task.executor == "python" and task.args.get("pickle") is True:
+        text = f'task "{task.key}" is cached, and a cache can\'t replay what is pickled'
+        add((*path, "args", "pickle"), text, "return plain data, or remove cache")
     for index, output in enumerate(task.outputs):
         if fault := output_fault(output):
             add((*path, "outputs", index), fault, "name a file or directory inside it")

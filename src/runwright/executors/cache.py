@@ -24,6 +24,7 @@ from runwright.core.cachekey import (
 )
 from runwright.core.errors import Failure, StoreError, TaskFailed, UnopenedSession
 from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId
+from runwright.core.values import stored_value
 from runwright.executors.cache_files import Budget, TooMuch
 from runwright.executors.cache_threads import IN_PASSING_BYTES, in_passing, in_thread
 from runwright.executors.cache_tree import Tree
@@ -108,7 +109,8 @@ class Cache:
         Raises:
             UnopenedSession: If the session is not open.
             TaskFailed: As the inner executor; with code ``E_OUTPUT`` if the task did not make an output that it declares,
-                ``E_CACHE`` if a file can't be read, or if an output is also an input.
+                ``E_CACHE`` if a file can't be read, or if an output is also an input; ``E_VALUE`` if the task returned
+                what is stored by digest, pickles among it.
         """
         tree = self._tree(session)
         if task.cache is CacheUse.OFF:
@@ -283,6 +285,7 @@ class Cache:
         begun = time.monotonic()
         result = await self._inner.execute(tree.session, task)
         seconds = time.monotonic() - begun
+        _refuse_stored(result)
         fault = await self._keep(tree, task, state, account, result, seconds)
         if fault:
             why = Decision(f"{why.reason}; not kept: {fault}", why.details)
@@ -362,6 +365,15 @@ def _why(task: Task, last: Entry | None, state: State, tree: Tree) -> Decision:
     first = changes[0].text
     more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
     return Decision(f"{first}{more}", details(changes))
+
+
+def _refuse_stored(result: Result) -> None:
+    """Refuse a value that is kept elsewhere: where the cache is shared, others do not have it."""
+    stored = stored_value(result.value)
+    if stored is not None:
+        message = f"its value has {stored.size_bytes} bytes ({stored.form.value}) and is stored by digest, which a cache can't replay"
+        advice = "write it to a file among its outputs, or remove cache"
+        raise TaskFailed(Failure(code="E_VALUE", message=f"{message}; {advice}"))
 
 
 def _holds_secret(session: Session, result: Result) -> bool:

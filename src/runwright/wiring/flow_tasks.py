@@ -46,6 +46,7 @@ class TaskOptions(TypedDict, total=False):
     outputs: Sequence[str]
     env: Mapping[str, str]
     clean_env: bool
+    cache: bool
     working_dir: str
     pre: str | Sequence[str]
     post: str | Sequence[str]
