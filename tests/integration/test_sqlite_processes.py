@@ -158,7 +158,7 @@ def test_one_call_that_sqlite_refuses_fails_alone(tmp_path):
         store = SqliteStore.open(tmp_path / "runs.db")
         lease = await create(store)
         events = life(3)
-        bad = [structs.replace(events[1], variables={"nothing": None})]
+        bad = [structs.replace(events[1], reason=None)]
         sent = [store.append(lease, events[:2]), store.append(lease, bad), store.append(lease, events[2:])]
         results = await asyncio.gather(*sent, return_exceptions=True)
         assert (results[0], results[2]) == (None, None)
