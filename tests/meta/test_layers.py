@@ -30,6 +30,7 @@ VIOLATIONS = [
     ("engines/bad.py", "from runwright.testing import *", "Fakes are for those who test"),
     ("cli/bad.py", "from runwright.testing import *", "Fakes are for those who test"),
     ("engines/bad.py", "import apsw", "SQLite stays in its room"),
+    ("adapters/bad.py", "import grpc", "gRPC stays in its room"),
     ("adapters/bad.py", "import apsw", "SQLite stays in its room"),
     ("adapters/bad.py", "import rtoml", "TOML stays in its room"),
     ("cli/bad.py", "import rich", "The terminal stays in its room"),

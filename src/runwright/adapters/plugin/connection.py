@@ -1,0 +1,84 @@
+"""The calls that a plugin answers, over one channel; what comes back is bytes until we have looked at it."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2
+
+from runwright.adapters.plugin import plugin_pb2 as pb
+from runwright.adapters.plugin.limits import CHANNEL_OPTIONS
+from runwright.adapters.plugin.messages import Lie
+from runwright.adapters.plugin.quiet import grpc
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Plugin"].full_name
+M = TypeVar("M", bound=Message)
+
+EOF = grpc.aio.EOF
+RpcError = grpc.aio.AioRpcError
+Code = grpc.StatusCode
+SERVING = health_pb2.HealthCheckResponse.SERVING
+HEALTH_NAMES = health_pb2.HealthCheckResponse.ServingStatus
+
+
+class Connection:
+    """A channel to a plugin.
+
+    Args:
+        socket: Where it listens.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._channel = grpc.aio.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS)
+        self._handshake = self._channel.unary_unary(f"/{SERVICE}/Handshake", bytes)
+        self._open = self._channel.unary_stream(f"/{SERVICE}/OpenSession", bytes)
+        self._execute = self._channel.stream_stream(f"/{SERVICE}/Execute", bytes)
+        self._close = self._channel.unary_unary(f"/{SERVICE}/CloseSession", bytes)
+        self._check = self._channel.unary_unary("/grpc.health.v1.Health/Check", bytes)
+
+    async def handshake(self, request: pb.HandshakeRequest) -> pb.HandshakeReply:
+        """Agree on a version; waits until the plugin listens."""
+        call = self._handshake(request.SerializeToString(), wait_for_ready=True)
+        return parsed(pb.HandshakeReply, await call)
+
+    def open_session(self, request: pb.OpenSessionRequest) -> Any:
+        """Begin a session's stream."""
+        return self._open(request.SerializeToString())
+
+    def execute(self) -> Any:
+        """Begin an execution's streams."""
+        return self._execute()
+
+    async def close_session(self, request: pb.CloseSessionRequest, limit: float) -> pb.CloseSessionReply:
+        """Close a session."""
+        return parsed(pb.CloseSessionReply, await self._close(request.SerializeToString(), timeout=limit))
+
+    async def health(self, limit: float) -> str:
+        """Return the status that the plugin has in its own eyes; ``SERVING`` is the good one.
+
+        A plugin without the health service is served by any answer at all.
+        """
+        try:
+            answer = await self._check(b"", timeout=limit)
+        except RpcError as error:
+            if error.code() in (Code.UNIMPLEMENTED, Code.NOT_FOUND):
+                return "SERVING"
+            raise
+        status = parsed(health_pb2.HealthCheckResponse, answer).status
+        return str(HEALTH_NAMES.Name(status)) if status in HEALTH_NAMES.values() else str(status)
+
+    async def close(self) -> None:
+        """Break off what is under way, and close the channel."""
+        await self._channel.close()
+
+
+def parsed(kind: type[M], data: bytes) -> M:
+    """Return the message that some bytes are.
+
+    Raises:
+        Lie: If they are none.
+    """
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise Lie(f"a message of type {kind.__name__} can't be read: {error}") from None
