@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from runwright.wiring.goals import Reconciler as Reconciler
     from runwright.wiring.local import LocalSession as LocalSession
     from runwright.wiring.plans import Plan as Plan
+    from runwright.wiring.plugins import Remote as Remote
+    from runwright.wiring.plugins import serve as serve
 
 __version__ = "0.1.0"
 
@@ -113,6 +115,7 @@ _HOMES = {
     "ProgressKind": "runwright.core.events",
     "Reconciler": "runwright.wiring.goals",
     "ReconcilerOptions": "runwright.engines.goal_options",
+    "Remote": "runwright.wiring.plugins",
     "RemoteError": "runwright.core.errors",
     "Result": "runwright.core.task",
     "ResumePlan": "runwright.core.options",
@@ -145,6 +148,7 @@ _HOMES = {
     "decode_workflow": "runwright.wiring",
     "load_workflow": "runwright.wiring",
     "open_store": "runwright.wiring",
+    "serve": "runwright.wiring.plugins",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -27,6 +27,7 @@ from runwright.core.condition import parse
 from runwright.core.errors import DefinitionError, Problem
 from runwright.core.graph import find_circle
 from runwright.core.node_names import node_fault
+from runwright.core.plugin import is_plugin, plugin_faults
 from runwright.core.suggest import did_you_mean
 from runwright.core.workflow import ItemFailures, TaskDefinition, TaskType, Workflow
 
@@ -89,6 +90,8 @@ class _Checker:
         check_common(self.workflow, self.add)
         for name, config in self.workflow.executors.items():
             self.problems += check_plain(config, ("executors", name))
+            if is_plugin(config) and not any(path[:2] == ("executors", name) for path in self.broken):
+                self.problems += plugin_faults(name, config, self.executor_args)
         for number, trigger in enumerate(self.workflow.triggers):
             check_trigger(trigger, number, self.add)
         if not self.tasks and not any(path[:1] == ("tasks",) for path in self.broken):
@@ -177,6 +180,8 @@ class _Checker:
         defaults = dict(self.workflow.executors.get(name, {}))
         base = defaults.pop("executor", name)
         kind = self.executor_args.get(base if name in self.workflow.executors else name)
+        if is_plugin(defaults):
+            kind = None
         if kind is not None:
             self.problems += check_arguments(task.args, defaults, kind, ("tasks", key, "args"))
         elif task.args:

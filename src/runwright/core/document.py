@@ -133,6 +133,13 @@ class ExecutorTable(Struct, kw_only=True):
     """A named executor: what it is based on, and defaults for its arguments (every other key)."""
 
     executor: Annotated[str, Meta(description="Name of the executor it is based on.")] = ""
+    plugin: Annotated[
+        list[str] | UnsetType, Meta(description="Program and arguments of the plugin that it is.")
+    ] = UNSET
+    shared_files: Annotated[
+        bool, Meta(description="Of a plugin: it sees the files of this machine; else files are sent.")
+    ] = True
+    startup_timeout: Duration = 10
 
 
 class WorkflowTable(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from runwright.core.plugin import KEYS, is_plugin
 from runwright.core.workflow import Workflow
 from runwright.ports.executor import Executor
 from runwright.ports.stores import ValueStore
@@ -75,7 +76,11 @@ def executor_stack(
         else:
             router.register(name, _inner(name, runs, base))
     for name in sorted(used.intersection(workflow.executors)):
-        _configure(router, name, workflow.executors[name])
+        table = workflow.executors[name]
+        if is_plugin(table):
+            _plug_in(router, name, table, processes, base)
+        else:
+            _configure(router, name, table)
     if cache_dir is not None and any(task.cache for task in workflow.tasks.values()):
         from runwright.wiring.caches import workflow_cache
 
@@ -99,7 +104,11 @@ def executors_with_values(workflow: Workflow) -> frozenset[str]:
 
 def executors_with_env(workflow: Workflow) -> frozenset[str]:
     """Return the names of executors whose arguments take an environment."""
-    configured = {name: str(table.get("executor", name)) for name, table in workflow.executors.items()}
+    configured = {
+        name: str(table.get("executor", name))
+        for name, table in workflow.executors.items()
+        if not is_plugin(table)
+    }
     return WITH_ENV | {name for name, base in configured.items() if base not in INNER_KINDS}
 
 
@@ -107,6 +116,14 @@ def _inner(name: str, runs: "InnerRuns", base: Path) -> Executor:
     from runwright.executors.inner import InnerRun
 
     return InnerRun(INNER_KINDS[name], runs, base)
+
+
+def _plug_in(router: "Router", name: str, table: Mapping[str, Any], processes: Processes, base: Path) -> None:
+    from runwright.executors.configured import Configured
+    from runwright.wiring.plugins import plugin_executor
+
+    defaults = {key: value for key, value in table.items() if key not in KEYS}
+    router.register(name, Configured(plugin_executor(table, processes, base), defaults))
 
 
 def _configure(router: "Router", name: str, table: Mapping[str, Any]) -> None:
