@@ -52,6 +52,7 @@ class Call:
         self._result: pb.Result | None = None
         self._bytes = 0
         self._last = ""
+        self._is_sending = False
 
     def stop(self) -> None:
         """Ask the plugin to stop the task."""
@@ -106,7 +107,12 @@ class Call:
             message = f"{self._owner.name} does not keep to the protocol: {lie}"
             raise failed("E_PLUGIN", self._session.redact(message)) from None
         except (RpcError, asyncio.CancelledError) as error:  # the latter if the channel is closed below us
-            raise await self._owner.why(error, self._session) from None
+            found = await self._owner.why(error, self._session)
+            if self._is_sending and found.failure.code == "E_PLUGIN":
+                found = failed(
+                    "E_PLUGIN", f"{self._owner.name} ended the call before it had taken all inputs"
+                )
+            raise found from None
 
     async def _read(self, stream: Any) -> None:
         while (data := await stream.read()) is not EOF:
@@ -198,6 +204,7 @@ class Call:
             await stream.write(pb.Order(stop=pb.Stop()).SerializeToString())
 
     async def _send_inputs(self, stream: Any, inputs: list[str]) -> None:
+        self._is_sending = True
         try:
             for chunk in self._chunks(inputs):
                 if self._stopping.is_set():
@@ -208,6 +215,7 @@ class Call:
             self.stop()
             return
         await stream.write(pb.Order(inputs_end=pb.InputsEnd()).SerializeToString())
+        self._is_sending = False
 
     def _chunks(self, inputs: list[str]) -> Iterator[pb.FileChunk]:
         for path in inputs:

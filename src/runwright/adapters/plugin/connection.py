@@ -1,5 +1,6 @@
 """The calls that a plugin answers, over one channel; what comes back is bytes until we have looked at it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,9 @@ from runwright.adapters.plugin.messages import Lie
 from runwright.adapters.plugin.quiet import grpc
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Plugin"].full_name
+CLEARING = 2.0
+"""Most seconds that gRPC is given to clear up behind calls."""
+
 M = TypeVar("M", bound=Message)
 
 EOF = grpc.aio.EOF
@@ -35,6 +39,7 @@ class Connection:
         self._execute = self._channel.stream_stream(f"/{SERVICE}/Execute", bytes)
         self._close = self._channel.unary_unary(f"/{SERVICE}/CloseSession", bytes)
         self._check = self._channel.unary_unary("/grpc.health.v1.Health/Check", bytes)
+        self._beginnings: set[asyncio.Task[None]] = set()
 
     async def handshake(self, request: pb.HandshakeRequest) -> pb.HandshakeReply:
         """Agree on a version; waits until the plugin listens."""
@@ -47,7 +52,12 @@ class Connection:
 
     def execute(self) -> Any:
         """Begin an execution's streams."""
-        return self._execute()
+        call = self._execute()
+        beginning = getattr(call, "_preparation", None)
+        if isinstance(beginning, asyncio.Task):
+            self._beginnings.add(beginning)
+            beginning.add_done_callback(self._beginnings.discard)
+        return call
 
     async def close_session(self, request: pb.CloseSessionRequest, limit: float) -> pb.CloseSessionReply:
         """Close a session."""
@@ -70,6 +80,10 @@ class Connection:
     async def close(self) -> None:
         """Break off what is under way, and close the channel."""
         await self._channel.close()
+        if (
+            self._beginnings
+        ):  # gRPC leaves them behind, for some moments, if a call has ended before we had said all
+            await asyncio.wait(self._beginnings, timeout=CLEARING)
 
 
 def parsed(kind: type[M], data: bytes) -> M:

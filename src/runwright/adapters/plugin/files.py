@@ -160,11 +160,10 @@ class FileTaker:
             raise Lie(f"file {self._path!r} is not complete")
 
     def discard(self) -> None:
-        """Remove the files that have come."""
+        """Remove the files that have come, whole or in part."""
         with suppress(Lie):
             self.close()
-            self._path = ""
-        for path in (*self.taken, *filter(None, [self._path])):
+        for path in self.taken:
             with suppress(OSError):
                 (self._folder / path).unlink()
 
@@ -178,6 +177,7 @@ class FileTaker:
             with suppress(FileNotFoundError):
                 os.unlink(names[-1], dir_fd=folder)
             self._fd = os.open(names[-1], NEW_FILE, 0o600, dir_fd=folder)
+            self.taken.add(path)
         finally:
             os.close(folder)
 
@@ -186,7 +186,6 @@ class FileTaker:
             os.fchmod(self._fd, 0o700)
         fd, self._fd = self._fd, -1
         os.close(fd)
-        self.taken.add(self._path)
 
 
 def _open_folder(folder: Path, names: Iterable[str], *, make: bool) -> int:

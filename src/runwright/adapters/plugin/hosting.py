@@ -168,13 +168,14 @@ class Hosted:
         try:
             async with self._task_session(start, outbox) as session:
                 task = to_task(start.task)
-                await inputs.take_into(session.source if start.inputs_follow else None)
+                await inputs.take_into(session.source)
                 result = await self._executor.execute(session, task)
                 last = _reported(session, result, task, outbox)
         except asyncio.CancelledError:
             last = pb.Report(stopped=pb.Stopped())
         except Exception as error:
             last = pb.Report(failure=from_failure(_failure(error)))
+        await inputs.drain()
         outbox.put(last)
         outbox.finish()
 
@@ -195,28 +196,47 @@ class Hosted:
 class Inbox:
     """The files that come with a task: pieces from the thread of gRPC for the loop of the executor."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, is_complete: bool) -> None:
         self._loop = loop
-        self._chunks: asyncio.Queue[pb.FileChunk | None] = asyncio.Queue()
+        self._is_complete = is_complete
+        self._chunks: asyncio.Queue[pb.FileChunk | None] = asyncio.Queue(maxsize=1)
 
     def put(self, chunk: pb.FileChunk | None) -> "asyncio.Future[None]":
-        """Add a piece from the other thread, or None after the last one; done once it has been taken."""
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._put(chunk), self._loop))
+        """Add a piece from the other thread, or None after the last one; done once there is room for another."""
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._chunks.put(chunk), self._loop))
 
-    async def _put(self, chunk: pb.FileChunk | None) -> None:
-        await self._chunks.put(chunk)
-        await self._chunks.join()
-
-    async def take_into(self, folder: Path | None) -> None:
-        """Write all files into a directory; None if there are none to come."""
-        if folder is None:
-            return
+    async def take_into(self, folder: Path) -> None:
+        """Write all files into a directory."""
         taker = FileTaker(folder, INPUT_BYTES)
-        while (chunk := await self._chunks.get()) is not None:
-            taker.take(chunk)
-            self._chunks.task_done()
-        self._chunks.task_done()
+        try:
+            while (chunk := await self._next()) is not None:
+                taker.take(chunk)
+        except BaseException:
+            taker.discard()
+            raise
         taker.close()
+
+    async def drain(self) -> None:
+        """Take what is still to come, and drop it: Runwright can't be told anything before it has sent all."""
+        while await self._next() is not None:
+            pass
+
+    def end(self) -> None:
+        """Say, from the other thread, that nothing more comes."""
+        with suppress(RuntimeError):  # the loop has ended, and all its work with it
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+        self._chunks.put_nowait(None)
+
+    async def _next(self) -> pb.FileChunk | None:
+        if self._is_complete:
+            return None
+        chunk = await self._chunks.get()
+        self._is_complete = chunk is None
+        return chunk
 
 
 def _reported(session: TaskSession, result: Result, task: Task, outbox: Outbox) -> pb.Report:

@@ -1,10 +1,10 @@
 """A plugin that runs: its process, its sessions, its health, and its end."""
 
 import asyncio
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from runwright.adapters.plugin import plugin_pb2 as pb
@@ -52,7 +52,8 @@ class PluginProcess:
         options: PluginOptions,
         on_end: Callable[["PluginProcess"], None],
     ) -> None:
-        self.name = f"plugin {shlex.join(argv)[:NAME_CHARACTERS]}"
+        shown = " ".join(Path(part).name for part in argv)
+        self.name = f"plugin {shown[:NAME_CHARACTERS]}"
         self.options = options
         self.connection: Connection
         self.gone = asyncio.Event()
@@ -148,10 +149,7 @@ class PluginProcess:
         """Return what has broken a call: the end of the process, if it ends now, or what gRPC says."""
         if isinstance(error, RpcError) and error.code() is Code.RESOURCE_EXHAUSTED:
             return failed("E_PLUGIN_LIMIT", f"{self.name}: a message takes more than {MESSAGE_BYTES} bytes")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NOTICE):
-                await self.gone.wait()
-        if self.gone.is_set():
+        if await self._is_gone_within(NOTICE):
             errors = tail(self._errors.decode("utf-8", "replace"), session)
             return failed(self._code, session.redact(f"{self.name}: {self._fate}"), stderr_tail=errors)
         said = (
@@ -171,7 +169,6 @@ class PluginProcess:
             self._fate = self._fate or error.failure.message
         self.gone.set()
         if self._watch is not None:
-            self._watch.cancel()
             await asyncio.wait([self._watch])
         if self._calls:
             await asyncio.wait(self._calls.values(), timeout=NOTICE)
@@ -200,10 +197,12 @@ class PluginProcess:
             call.print(stream, data)
 
     async def _watch_health(self) -> None:
+        """Look at its health until it has ended; a look is never broken off, as gRPC would clear up behind our back."""
         misses = 0
         limit = self.options.health_timeout
         while misses < 2:
-            await asyncio.sleep(self.options.health_interval if not misses else 0)
+            if await self._is_gone_within(self.options.health_interval if not misses else 0.0):
+                return
             try:
                 status = await self.connection.health(limit)
             except (RpcError, Lie):
@@ -214,6 +213,12 @@ class PluginProcess:
                 self._kill(f"it says that its health is {status}", "E_PLUGIN_HUNG")
                 return
         self._kill(f"it hangs: it did not answer for {2 * limit:g} s", "E_PLUGIN_HUNG")
+
+    async def _is_gone_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.gone.wait()
+        return self.gone.is_set()
 
     def _kill(self, why: str, code: str = "E_PLUGIN_CRASHED") -> None:
         if not self._fate and not self.gone.is_set():

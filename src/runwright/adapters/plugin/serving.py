@@ -150,13 +150,14 @@ class _Door:
 
     async def _execute(self, orders: AsyncIterator[pb.Order], _: Any) -> AsyncIterator[Any]:
         first = await anext(orders)
-        outbox, inbox = Outbox(), Inbox(self._work)
+        outbox, inbox = Outbox(), Inbox(self._work, is_complete=not first.start.inputs_follow)
         work = _Work(self._work, self._hosted.execute(first.start, inbox, outbox))
         listening = asyncio.create_task(_listen(orders, inbox, work))
         try:
             while (message := await outbox.get()) is not None:
                 yield message
         finally:
+            inbox.end()
             work.stop()
             outbox.close()
             listening.cancel()
@@ -202,4 +203,5 @@ async def _listen(orders: AsyncIterator[pb.Order], inbox: Inbox, work: _Work) ->
             elif kind == "inputs_end":
                 await inbox.put(None)
             elif kind == "stop":
+                inbox.end()
                 work.stop()
