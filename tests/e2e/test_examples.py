@@ -19,7 +19,8 @@ FILES = sorted(path for path in EXAMPLES.glob("*/*.toml") if path.name != "runwr
 FOLDERS = sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__")
 BIN = Path(sys.executable).parent
 SECRET = "correct horse battery staple"
-STATE = shutil.ignore_patterns(".runwright", "__pycache__", "out", "out-*")
+STATE = shutil.ignore_patterns(".runwright", "__pycache__", "node_modules", "out", "out-*")
+LACKING = 77
 OPTIONS = {"run": ("--workers", "2")}
 
 
@@ -50,6 +51,15 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return shutil.copytree(folder, tmp_path / folder.name, ignore=STATE)
 
 
+def set_up(folder: Path) -> None:
+    """Run the example's own set-up; status 77 says that this machine lacks what the example needs, and what."""
+    if (folder / "setup.sh").exists():
+        done = call(folder, "sh", "setup.sh")
+        if done.returncode == LACKING:
+            pytest.skip(done.stderr.strip().splitlines()[-1])
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def check(folder: Path, *arguments: str) -> None:
     checked = call(folder, sys.executable, "check.py", *arguments)
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -58,6 +68,7 @@ def check(folder: Path, *arguments: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=label)
 def test_example_ends_as_it_says_and_leaves_what_it_should(path: Path, tmp_path: Path) -> None:
     folder = copy(path.parent, tmp_path)
+    set_up(folder)
     kind = kind_of(path)
     assert kind is not None
     done = call(folder, "runwright", kind.command, path.name, *OPTIONS.get(kind.command, ()))
