@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from runwright.cli.main import COMMANDS
-from runwright.core.document import TaskTable, WorkflowTable
+from runwright.core.document import ExecutorTable, TaskTable, WorkflowTable
 from runwright.core.duration import parse_duration, parse_size
 from runwright.core.goal_document import ActionTable, GoalTable
 from runwright.core.plan_document import PlanTable, StepTable
@@ -30,6 +30,7 @@ def first_cells(page: str) -> set[str]:
 
 PAGES = {
     "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs, InnerArgs, SandboxArgs, ContainerArgs),
+    "reference/file-format.md": (WorkflowTable, TaskTable, ExecutorTable, PythonArgs),
     "reference/plan-file.md": (PlanTable, StepTable),
     "reference/goal-file.md": (GoalTable, ActionTable),
 }

@@ -11,7 +11,8 @@ from runwright.adapters.plugin import plugin_pb2 as pb
 from runwright.adapters.plugin.limits import CHUNK_BYTES, failed
 from runwright.adapters.plugin.messages import Lie
 
-PATH_BYTES, NAME_BYTES = 4096, 255
+PATH_BYTES = 4096
+NAME_BYTES = 255
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
