@@ -50,6 +50,7 @@ def workloads() -> dict[str, Workload]:
         layers,
         noop,
         planning,
+        plugin,
         steps,
         uptodate,
         wrappers,
@@ -65,5 +66,6 @@ def workloads() -> dict[str, Workload]:
         "steps": steps.measure,
         "wrappers": wrappers.measure,
         "planning": planning.measure,
+        "plugin": plugin.measure,
         "uptodate": uptodate.measure,
     }

@@ -25,6 +25,7 @@ SOCKET = os.environ["RUNWRIGHT_PLUGIN_SOCKET"]
 SERVICE = "runwright.plugin.v1.Plugin"
 PIECE = b"x" * 65535 + b"\n"
 
+closed = asyncio.Event()
 health = {"answer": b"\x08\x01"}
 
 
@@ -52,16 +53,18 @@ async def open_session(request: bytes, _: Any) -> AsyncIterator[bytes]:
     if HOW == "session-says":
         await asyncio.sleep(0.3)
         yield pb.SessionMessage(log=pb.Log(data=b"from the session\n")).SerializeToString()
-    await asyncio.Event().wait()
+    await (asyncio.Event() if HOW == "close-half" else closed).wait()
 
 
 async def close_session(request: bytes, _: Any) -> bytes:
     if HOW == "close-hangs":
         await asyncio.Event().wait()
     if HOW == "close-fails":
+        closed.set()
         return pb.CloseSessionReply(
             failure=pb.Failure(code="E_MINE", message="not closed")
         ).SerializeToString()
+    closed.set()
     return b""
 
 

@@ -1,6 +1,7 @@
 """The calls that a plugin answers, over one channel; what comes back is bytes until we have looked at it."""
 
 import asyncio
+import inspect
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from runwright.adapters.plugin.quiet import grpc
 SERVICE = pb.DESCRIPTOR.services_by_name["Plugin"].full_name
 CLEARING = 2.0
 """Most seconds that gRPC is given to clear up behind calls."""
+
+LINGERING = 0.1
+"""Seconds for its tasks that nobody can tell apart; those of other channels may be among them."""
 
 M = TypeVar("M", bound=Message)
 
@@ -78,12 +82,17 @@ class Connection:
         return str(HEALTH_NAMES.Name(status)) if status in HEALTH_NAMES.values() else str(status)
 
     async def close(self) -> None:
-        """Break off what is under way, and close the channel."""
+        """Break off what is under way, close the channel, and wait until gRPC has cleared up behind broken calls."""
         await self._channel.close()
-        if (
-            self._beginnings
-        ):  # gRPC leaves them behind, for some moments, if a call has ended before we had said all
+        if self._beginnings:
             await asyncio.wait(self._beginnings, timeout=CLEARING)
+        if left := [task for task in asyncio.all_tasks() if _is_of_grpc(task)]:
+            await asyncio.wait(left, timeout=LINGERING)
+
+
+def _is_of_grpc(task: "asyncio.Task[Any]") -> bool:
+    """Tell whether a task is one that gRPC has made for itself: those run no coroutine of Python."""
+    return not inspect.iscoroutine(task.get_coro())
 
 
 def parsed(kind: type[M], data: bytes) -> M:

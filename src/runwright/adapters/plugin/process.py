@@ -132,8 +132,7 @@ class PluginProcess:
             await self.end(f"session {session.id} was not closed within {grace:g} s")
             return
         finally:
-            opening.result().cancel()
-            await asyncio.wait([opening.result()])
+            await _left(opening.result())
         if reply.HasField("failure"):
             raise TaskFailed(to_failure(reply.failure, session))
 
@@ -328,8 +327,15 @@ class PluginProcess:
 async def _finished(opening: "asyncio.Task[asyncio.Task[None]]") -> None:
     await asyncio.wait([opening])
     if opening.exception() is None:
-        opening.result().cancel()
-        await asyncio.wait([opening.result()])
+        await _left(opening.result())
+
+
+async def _left(listening: "asyncio.Task[None]") -> None:
+    """Wait until a session's stream has ended; one that should have and does not is broken off."""
+    await asyncio.wait([listening], timeout=NOTICE)
+    if not listening.done():
+        listening.cancel()
+        await asyncio.wait([listening])
 
 
 def _told(exit_: Exit) -> str:
