@@ -45,10 +45,10 @@ async def open_session(request: bytes, _: Any) -> AsyncIterator[bytes]:
     if HOW == "session-garbage":
         yield b"\xff"
         return
+    if HOW == "session-hangs":
+        await asyncio.Event().wait()
     if HOW == "session-silent":
         return
-    if HOW == "session-logs-first":
-        yield pb.SessionMessage(log=pb.Log(data=b"early")).SerializeToString()
     yield pb.SessionMessage(opened=pb.Opened()).SerializeToString()
     if HOW == "session-says":
         await asyncio.sleep(0.3)

@@ -34,7 +34,6 @@ RESULT = {"result": {"taskId": "task", "value": "1"}}
         ("session-fails", "E_MINE", "no session today"),
         ("session-garbage", "E_PLUGIN", "SessionMessage can't be read"),
         ("session-silent", "E_PLUGIN", "it did not open the session"),
-        ("session-logs-first", "E_PLUGIN", "before the session is open"),
     ],
 )
 def test_a_plugin_that_can_t_be_used(how: str, code: str, message: str, tmp_path: Path) -> None:
@@ -56,6 +55,15 @@ def test_a_plugin_that_does_not_answer_in_time(how: str, tmp_path: Path) -> None
             failure = await rig.failure("ok")
             assert failure.code == "E_PLUGIN_START"
             assert "did not answer within 1 s" in failure.message or "handshake failed" in failure.message
+
+    asyncio.run(check())
+
+
+def test_what_a_plugin_says_before_it_starts_is_masked(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with rogue(tmp_path, "exits", secrets=("licence",)) as rig:
+            for _ in range(2):
+                assert (await rig.failure("ok")).stderr_tail == "no ***\n"
 
     asyncio.run(check())
 
@@ -317,6 +325,19 @@ def test_a_task_that_does_not_stop_takes_its_plugin_with_it(tmp_path: Path) -> N
                 True,
             )
             assert (await rig.run("ok")).value == 1
+
+    asyncio.run(check())
+
+
+def test_a_session_that_is_never_opened(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with rogue(tmp_path, "session-hangs") as rig:
+            work = [asyncio.create_task(rig.run("ok", f"task-{number}")) for number in range(2)]
+            assert await asyncio.wait(work, timeout=2) == (set(), set(work))
+            for one in work:
+                one.cancel()
+            await asyncio.wait(work)
+            assert all(one.cancelled() for one in work)
 
     asyncio.run(check())
 

@@ -53,7 +53,7 @@ class PluginProcess:
         on_end: Callable[["PluginProcess"], None],
     ) -> None:
         shown = " ".join(Path(part).name for part in argv)
-        self.name = f"plugin {shown[:NAME_CHARACTERS]}"
+        self.name = f"plugin {shown[:NAME_CHARACTERS].strip()}"
         self.options = options
         self.connection: Connection
         self.gone = asyncio.Event()
@@ -122,10 +122,14 @@ class PluginProcess:
         opening = self._sessions.pop(session.id, None)
         if opening is None:
             return
-        await asyncio.wait([opening])
+        grace = self.options.stop_grace
+        await asyncio.wait([opening], timeout=grace)
+        if not opening.done():
+            await self.end(f"session {session.id} was not opened, and is to be closed", "E_PLUGIN_HUNG")
+            await _finished(opening)
+            return
         if opening.exception() is not None:
             return
-        grace = self.options.stop_grace
         try:
             reply = await self.connection.close_session(pb.CloseSessionRequest(session_id=session.id), grace)
         except (RpcError, Lie):
@@ -292,19 +296,23 @@ class PluginProcess:
         request = pb.OpenSessionRequest(session_id=session.id, source=source, captures=session.captures)
         stream = self.connection.open_session(request)
         try:
-            data = await stream.read()
-            if data is EOF:
-                raise Lie("it did not open the session")
-            message = parsed(pb.SessionMessage, data)
-            if message.WhichOneof("kind") == "failure":
-                raise TaskFailed(to_failure(message.failure, session))
-            if message.WhichOneof("kind") != "opened":
-                raise Lie("it has something to say before the session is open")
+            await self._read_opening(stream, session)
         except Lie as lie:
             raise failed("E_PLUGIN", f"{self.name} does not keep to the protocol: {lie}") from None
         except (RpcError, asyncio.CancelledError) as error:
             raise await self.why(error, session) from None
         return asyncio.create_task(self._listen(stream))
+
+    async def _read_opening(self, stream: Any, session: Session) -> None:
+        while (data := await stream.read()) is not EOF:
+            message = parsed(pb.SessionMessage, data)
+            kind = message.WhichOneof("kind")
+            if kind == "opened":
+                return
+            if kind == "failure":
+                raise TaskFailed(to_failure(message.failure, session))
+            self._take(stream_name(message.log), message.log.data)
+        raise Lie("it did not open the session")
 
     async def _listen(self, stream: Any) -> None:
         """Pass on what is said outside of tasks; a stream that breaks harms nobody."""

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from runwright.adapters.plugin.limits import PluginOptions, require_grpc
 from runwright.adapters.plugin.waiting import retrieved, to_the_end
-from runwright.core.errors import UnopenedSession, UsageError
+from runwright.core.errors import Failure, TaskFailed, UnopenedSession, UsageError
 from runwright.core.task import Result, SessionId, Task
 from runwright.ports.executor import Session, Stream
 from runwright.ports.system import Command, Exit, Processes
@@ -81,7 +81,10 @@ class Remote:
         """
         if session.id not in self._sessions:
             raise UnopenedSession(session.id)
-        plugin = await self._plugin()
+        try:
+            plugin = await self._plugin()
+        except TaskFailed as error:  # the plugin started for all sessions, but this one knows its secrets
+            raise TaskFailed(_masked(error.failure, session)) from None
         return await plugin.execute(session, task)
 
     async def close_session(self, session_id: SessionId) -> None:
@@ -149,6 +152,14 @@ class Remote:
             await asyncio.wait([starting])
         if not starting.cancelled() and not starting.exception():
             await starting.result().end()
+
+
+def _masked(failure: Failure, session: Session) -> Failure:
+    from runwright.adapters.plugin.messages import tail  # noqa: PLC0415 - gRPC takes 100 ms to load
+
+    return structs.replace(
+        failure, message=session.redact(failure.message), stderr_tail=tail(failure.stderr_tail, session)
+    )
 
 
 class _OwnProcesses:
