@@ -238,7 +238,6 @@ def test_a_plugin_that_does_not_wait_for_its_inputs(tree: Path) -> None:
             rig.session.source = tree
             work = [rig.run("ok", f"task-{number}", inputs=("**",)) for number in range(5)]
             ends = await asyncio.gather(*work, return_exceptions=True)
-            assert any(isinstance(end, TaskFailed) for end in ends)
             assert all(
                 getattr(end, "value", 0) == 1 or "before it had taken all inputs" in str(end) for end in ends
             )

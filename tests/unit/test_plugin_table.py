@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runwright.core.errors import DefinitionError
-from runwright.core.plugin import is_plugin, plugin_settings
+from runwright.core.plugin import is_plugin, plugin_faults, plugin_settings
 from runwright.core.workflow import Workflow
 from runwright.wiring import decode_workflow
 from runwright.wiring.stack import executors_with_env
@@ -57,6 +57,12 @@ def test_its_settings() -> None:
 )
 def test_a_fault_is_told_with_its_place(table: dict[str, Any], path: tuple[str, ...], message: str) -> None:
     assert faults(table) == [(("executors", "far", *path), message)]
+
+
+def test_a_definition_made_in_code_is_checked_as_well() -> None:
+    for command in ("a b", [1]):
+        (fault,) = plugin_faults("far", {"plugin": command}, ())
+        assert fault.message == "the command of a plugin is no list of texts"
 
 
 @pytest.mark.parametrize("name", ["shell", "python", "workflow"])

@@ -41,11 +41,11 @@ def plugin_settings(table: Mapping[str, Any]) -> PluginSettings:
 
 
 def plugin_faults(name: str, table: Mapping[str, Any], builtin: Container[str]) -> list[Problem]:
-    """Return what is wrong with the table of a plugin; types have been checked before.
+    """Return what is wrong with the table of a plugin.
 
     Args:
         name: Of the executor.
-        table: What the file says about it.
+        table: What the file, or a program, says about it.
         builtin: Names of executors that come with Runwright.
     """
     path = ("executors", name)
@@ -71,10 +71,10 @@ def plugin_faults(name: str, table: Mapping[str, Any], builtin: Container[str]) 
 
 def _command_faults(table: Mapping[str, Any], path: tuple[str, ...]) -> list[Problem]:
     command = table["plugin"]
-    if not isinstance(command, list | tuple) or not all(isinstance(text, str) for text in command):
-        return []  # reported as a wrong type
     message = ""
-    if not command or not command[0]:
+    if not isinstance(command, list | tuple) or not all(isinstance(text, str) for text in command):
+        message = "the command of a plugin is no list of texts"
+    elif not command or not command[0]:
         message = "the command of a plugin is empty"
     elif any("\0" in text for text in command):
         message = "the command of a plugin can't hold a NUL"

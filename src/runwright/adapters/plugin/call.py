@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runwright.adapters.plugin import plugin_pb2 as pb
-from runwright.adapters.plugin.connection import EOF, Connection, RpcError, parsed
+from runwright.adapters.plugin.connection import EOF, Connection, RpcError, break_off, parsed
 from runwright.adapters.plugin.files import FileTaker, check_outputs, file_chunks, find_inputs
 from runwright.adapters.plugin.limits import RESULT_BYTES, PluginOptions, failed
 from runwright.adapters.plugin.messages import Lie, from_task, stream_name, to_event, to_failure, to_result
@@ -79,7 +79,7 @@ class Call:
                 self._files.discard()
             raise
         finally:
-            stream.cancel()
+            break_off(stream)
             writer.cancel()
             await asyncio.wait([writer])
 

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2
@@ -18,7 +19,9 @@ CLEARING = 2.0
 """Most seconds that gRPC is given to clear up behind calls."""
 
 LINGERING = 0.1
-"""Seconds for its tasks that nobody can tell apart; those of other channels may be among them."""
+"""The same where tasks of other channels, which go on, can't be told from those of this one."""
+
+_open: "WeakSet[Connection]" = WeakSet()
 
 M = TypeVar("M", bound=Message)
 
@@ -43,6 +46,7 @@ class Connection:
         self._execute = self._channel.stream_stream(f"/{SERVICE}/Execute", bytes)
         self._close = self._channel.unary_unary(f"/{SERVICE}/CloseSession", bytes)
         self._check = self._channel.unary_unary("/grpc.health.v1.Health/Check", bytes)
+        _open.add(self)
         self._beginnings: set[asyncio.Task[None]] = set()
 
     async def handshake(self, request: pb.HandshakeRequest) -> pb.HandshakeReply:
@@ -86,8 +90,21 @@ class Connection:
         await self._channel.close()
         if self._beginnings:
             await asyncio.wait(self._beginnings, timeout=CLEARING)
+        _open.discard(self)
         if left := [task for task in asyncio.all_tasks() if _is_of_grpc(task)]:
-            await asyncio.wait(left, timeout=LINGERING)
+            await asyncio.wait(left, timeout=LINGERING if _open else CLEARING)
+
+
+def break_off(call: Any) -> None:
+    """Cancel a call, unless it has ended.
+
+    gRPC takes a call for ended when we could not write to it any more, and then no longer cancels it. The other side may
+    still be writing, and would wait for ever for somebody who reads; so what is below is cancelled, too.
+    """
+    call.cancel()
+    below = getattr(call, "_cython_call", None)
+    if below is not None:
+        below.cancel("nobody listens any more")
 
 
 def _is_of_grpc(task: "asyncio.Task[Any]") -> bool:
