@@ -27,6 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: Arguments) -> int:
     """Print the schema."""
-    parts = ("adapters", "plugin", "plugin.proto") if args.kind == PLUGIN else ("data", f"{args.kind}.schema.json")
+    parts = (
+        ("adapters", "plugin", "plugin.proto")
+        if args.kind == PLUGIN
+        else ("data", f"{args.kind}.schema.json")
+    )
     args.out.write(files("runwright").joinpath(*parts).read_text("utf-8"))
     return 0
