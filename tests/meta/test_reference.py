@@ -29,8 +29,15 @@ def first_cells(page: str) -> set[str]:
 
 
 PAGES = {
-    "reference/file-format.md": (WorkflowTable, TaskTable, PythonArgs, InnerArgs, SandboxArgs, ContainerArgs),
-    "reference/file-format.md": (WorkflowTable, TaskTable, ExecutorTable, PythonArgs),
+    "reference/file-format.md": (
+        WorkflowTable,
+        TaskTable,
+        ExecutorTable,
+        PythonArgs,
+        InnerArgs,
+        SandboxArgs,
+        ContainerArgs,
+    ),
     "reference/plan-file.md": (PlanTable, StepTable),
     "reference/goal-file.md": (GoalTable, ActionTable),
 }
