@@ -9,6 +9,7 @@ import pytest
 from runwright import Engine, RunOptions, Workflow, load_workflow
 from runwright.core.errors import DefinitionError, UsageError
 from runwright.core.reference import Reference
+from runwright.core.task import Result
 from runwright.executors.inside import body, is_inside
 from runwright.wiring.flow import Workflow as Flow
 
@@ -48,6 +49,32 @@ executor = "python"
 depends_on = ["extract"]
 args = { function = "test_flow:load", kwargs = { rows = "{{.extract.value}}" } }
 """
+
+
+whole = Workflow("whole")
+
+
+@whole.task(pickle=True, mode="process")
+def in_process(value: Any) -> Any:
+    return Result(value=value, variables={"name": "p"})
+
+
+@whole.task
+async def in_loop(value: Any) -> Any:
+    return Result(value=value, variables={"name": "l"})
+
+
+@whole.task
+async def size_of(value: Any, name: str) -> int:
+    return len(value) + len(name)
+
+
+for each in (in_process, in_loop):
+    size_of(each("x" * 70_000), whole.text(f"{{{{.{each.function.__name__}.name}}}}"))
+
+
+def not_plain() -> Any:
+    return Result(value=[float("inf")])
 
 
 def other_flow() -> tuple[Flow, Any, Any]:
@@ -513,6 +540,23 @@ def test_what_is_cached_can_not_be_pickled() -> None:
     assert problem.path == ("tasks", "report", "args", "pickle")
     assert problem.message == 'task "report" is cached, and a cache can\'t replay what is pickled'
     assert problem.file == __file__
+
+
+def test_whole_results_hold_values_that_are_kept_as_others(tmp_path: Path) -> None:
+    run, values = execute(whole, tmp_path)
+    assert run.state == "succeeded", run.reason
+    assert values["in_process"] == values["in_loop"]
+    assert values["in_process"].keys() == {"$stored"}
+    assert values["size_of"] == values["size_of-2"] == 70_001
+
+
+@pytest.mark.parametrize("mode", ["process", "thread"])
+def test_values_of_whole_results_are_plain(tmp_path: Path, mode: Any) -> None:
+    made = Workflow("w")
+    made.task(mode=mode, pickle=True)(not_plain)()
+    run, _ = execute(made, tmp_path)
+    assert run.state == "failed"
+    assert "inf has no form in JSON" in run.reason
 
 
 def test_an_engine_finds_a_workflow_by_its_name(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from runwright.core.redact import Redactor
 from runwright.core.run import TaskRow
 from runwright.core.runvars import RunVariables, Scope
 from runwright.core.states import TaskState
-from runwright.core.task import Result, Task
+from runwright.core.task import Result, Task, replace
 from runwright.core.values import STORED, Form, StoredValue, stored_value
 from runwright.core.variables import escaped, fill, sole_reference
 from runwright.core.workflow import Workflow
@@ -87,8 +87,10 @@ def test_a_stored_value_is_no_text() -> None:
 def test_values_that_stand_are_restored() -> None:
     variables = RunVariables({}, {})
     row = TaskRow(id="a", key="a", name="a", state=TaskState.SUCCEEDED, value=[1])
-    variables.restore_values([row])
-    assert fill_typed("{{.a.value}}", variables.seen_by("me", {})) == [1]
+    variables.restore_values([row, replace(row, id="b")], GIVE_AND_TAKE.tasks, {"a"})
+    seen = variables.seen_by("me", {})
+    assert (seen.has_typed("a.value"), seen.has_typed("b.value")) == (True, False)
+    assert fill_typed("{{.a.value}}", seen) == [1]
 
 
 @pytest.mark.parametrize(
@@ -175,3 +177,23 @@ def test_a_value_that_is_stored_sets_no_variable_and_can_not_be_registered() -> 
     assert seen.variables == {}
     assert seen.failure("c").code == "E_VALUE"
     assert 'can\'t be registered as "v"' in seen.failure("c").message
+
+
+def test_values_of_items_are_a_list_and_one_that_is_left_out_is_not_taken_for_none() -> None:
+    typed = Typed()
+    take = {"needs": "a", "executor": "call.take", "args": {"rows": "{{.a.value}}"}}
+    workflow = flow({"a": {"executor": "call.give", "for_each": "x\ny\nz"}, "b": take})
+    typed.answers = {"a.0": [1], "a.1": {"k": 2.0}, "a.2": ELSEWHERE.recorded()}
+    typed.broken = {"b"}
+    run_id = typed.run(workflow)
+    typed.broken = set()
+    typed.run(workflow, run_id)
+    assert typed.given["b"] == {"rows": [[1], {"k": 2.0}, ELSEWHERE.recorded()]}
+    typed.given.clear()
+    typed.answers = dict.fromkeys(("a.0", "a.1"), "x" * 40_000)
+    run_id = typed.run(workflow)
+    for _ in range(2):
+        seen = typed.bench.run(typed.bench.see(run_id))
+        assert seen.failure("b").code == "E_TEMPLATE"
+        typed.run(workflow, run_id)
+    assert "b" not in typed.given

@@ -7,6 +7,7 @@ import msgspec
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.run import TaskRow, Variable
+from runwright.core.states import TaskRole
 from runwright.core.values import stored_value
 from runwright.core.workflow import TaskDefinition
 
@@ -85,10 +86,13 @@ class RunVariables:
             if variable.set_by in keep:
                 self.set(variable.set_by, {variable.name: variable.value})
 
-    def restore_values(self, rows: "Iterable[TaskRow]") -> None:
-        """Take over the values of tasks whose outcome stands."""
+    def restore_values(
+        self, rows: Iterable[TaskRow], tasks: Mapping[str, TaskDefinition], keep: Container[str]
+    ) -> None:
+        """Take over the values that others can take as they are, of the tasks in `keep`, whose outcome stands."""
         for row in rows:
-            self.set_value(row.id, row.value)
+            if row.id in keep and row.role is TaskRole.TASK and is_typed(tasks[row.key], row.value):
+                self.set_value(row.id, row.value)
 
     def check(self, task_id: str, variables: Mapping[str, str]) -> None:
         """Refuse variables that another task owns, or that are too long to keep.
@@ -178,6 +182,11 @@ def _refused(message: str) -> TaskFailed:
 
 def _not_text(message: str) -> TaskFailed:
     return TaskFailed(Failure(code="E_VALUE", message=message))
+
+
+def is_typed(definition: TaskDefinition, value: Any) -> bool:
+    """Tell whether others can take a task's value as it is: not a command's line, nor a list of items that is left out."""
+    return not definition.is_command and (value is not None or not definition.for_each)
 
 
 def value_text(value: Any) -> str:

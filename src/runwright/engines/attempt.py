@@ -11,7 +11,7 @@ from runwright.core.body import Body, guarded
 from runwright.core.errors import Failure, RunwrightError, StoreError, TaskFailed
 from runwright.core.graph import Graph
 from runwright.core.options import RunOptions
-from runwright.core.runvars import RunVariables, Scope, named_values
+from runwright.core.runvars import RunVariables, Scope, is_typed, named_values
 from runwright.core.states import TaskState
 from runwright.core.task import CacheUse, Result, Task, TaskId, replace
 from runwright.core.variables import Lookup, fill
@@ -168,7 +168,7 @@ class Attempts:
     def keep(self, row_id: str, definition: TaskDefinition, outcome: Outcome) -> None:
         """Let others read what a task that has succeeded hands on."""
         self.variables.set(row_id, outcome.variables)
-        if not definition.is_command:
+        if is_typed(definition, outcome.value):
             self.variables.set_value(row_id, outcome.value)
 
     def close_log(self, row_id: str, attempt: int, outcome: Outcome, progress: Progress) -> Outcome:

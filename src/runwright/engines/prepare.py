@@ -251,7 +251,7 @@ async def resume(
     former = await _former(doors.store, run.id, decided)
     standing = _standing(decided, former)
     variables.restore(await doors.store.variables(run.id), standing)
-    variables.restore_values(_with_own_value(decided, standing))
+    variables.restore_values(decided.rows, graph.workflow.tasks, standing)
     continued = structs.replace(
         run,
         state=RunState.RUNNING,
@@ -378,16 +378,6 @@ def _standing(decided: Continuation, former: Mapping[str, str]) -> set[str]:
     return (
         reused | children | former.keys() | {row.id for row in decided.rows if row.role is TaskRole.HANDLER}
     )
-
-
-def _with_own_value(decided: Continuation, standing: set[str]) -> list[TaskRow]:
-    """Return the rows whose outcome stands of tasks that are no commands."""
-    tasks = decided.graph.workflow.tasks
-    return [
-        row
-        for row in decided.rows
-        if row.id in standing and row.role is TaskRole.TASK and not tasks[row.key].is_command
-    ]
 
 
 def _new_rows(decided: Continuation) -> list[TaskRow]:

@@ -17,7 +17,6 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
-from runwright.core.runvars import VALUE_BYTES
 from runwright.core.task import Result, SessionId, Task, replace
 from runwright.executors.output_file import discard, take_variables
 from runwright.executors.python_child import PICKLED, REFUSED, RESULT, own_frames
@@ -61,6 +60,8 @@ LOCAL = "<locals>"
 
 class Python:
     """Runs functions; the return value is the task's value: plain data, any object if it is to be pickled, or a `Result`.
+
+    The value of a `Result` is plain data, whether others are to be pickled or not.
 
     Args:
         processes: Starts interpreters.
@@ -110,7 +111,7 @@ class Python:
         call = await self._values.taken(Call(args.args, args.kwargs))
         value = await _called(session, task, perform(function.call, call))
         if isinstance(value, Result):
-            return value
+            return await self._whole(session, value)
         return Result(value=await self._values.kept(session, value, pickled=args.pickle))
 
     async def close_session(self, session_id: SessionId) -> None:
@@ -168,17 +169,20 @@ class Python:
         return replace(result, variables={**variables, **result.variables})
 
     async def _answer(self, session: Session, path: Path) -> Result:
-        """Return what is recorded of what a process left as its value; nothing if it ended before it could."""
+        """Return the result of what a process left as its value; an empty one if it ended before it could."""
         answer = _read(path)
         if answer is None:
             return Result()
         if answer.startswith(REFUSED):
             raise not_plain(answer.removeprefix(REFUSED).decode("utf-8", "replace"))
         if answer.startswith(RESULT):
-            return _whole(answer.removeprefix(RESULT))
+            return await self._whole(session, _decoded(answer.removeprefix(RESULT)))
         if answer.startswith(PICKLED):
             return Result(value=await self._values.kept_pickle(session, answer.removeprefix(PICKLED)))
         return Result(value=await self._values.kept_json(session, answer))
+
+    async def _whole(self, session: Session, result: Result) -> Result:
+        return replace(result, value=await self._values.kept(session, result.value, pickled=False))
 
 
 class _Function:
@@ -279,15 +283,11 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _whole(answer: bytes) -> Result:
-    """Return the result that a function made itself."""
-    if len(answer) > VALUE_BYTES:
-        message = f"its result is {len(answer)} bytes as JSON, more than {VALUE_BYTES}; return a path to a file instead"
-        raise TaskFailed(Failure(code="E_VALUE", message=message))
+def _decoded(answer: bytes) -> Result:
     try:
         return msgspec.json.decode(answer, type=Result)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise not_plain(str(error)) from None
+        raise not_plain(error) from None
 
 
 def _ended(exit_: Exit, tail: str) -> TaskFailed:

@@ -40,7 +40,8 @@ def main(call_file: str, answer_file: str, path: str, more_path: str = "") -> No
 
 
 def _answer(value: Any, *, pickled: bool) -> bytes:
-    if pickled and value is not None:
+    is_whole = _is_result(value)
+    if pickled and not is_whole and value is not None:
         import pickle  # noqa: PLC0415 - most values are plain
 
         try:
@@ -48,11 +49,8 @@ def _answer(value: Any, *, pickled: bool) -> bytes:
         except Exception as error:
             return REFUSED + f"it can't be pickled: {error}".encode("utf-8", "replace")
     try:
-        answer = _result(value)
-        if answer:
-            return answer
-        answer = json.dumps(value, allow_nan=False).encode()
-        fault = plain_fault(value)
+        answer = _result(value) if is_whole else json.dumps(value, allow_nan=False).encode()
+        fault = plain_fault(value.value if is_whole else value)
         return REFUSED + fault.encode("utf-8", "replace") if fault else answer
     except (TypeError, ValueError, RecursionError) as error:
         return REFUSED + str(error).encode("utf-8", "replace")
@@ -101,11 +99,13 @@ def plain_fault(value: Any) -> str:
     return ""
 
 
-def _result(value: Any) -> bytes:
-    """Return a whole result, with follow-ups and all, as its record; nothing for any other value."""
+def _is_result(value: Any) -> bool:
     kind = type(value)
-    if (kind.__module__, kind.__name__) != ("runwright.core.task", "Result"):
-        return b""
+    return (kind.__module__, kind.__name__) == ("runwright.core.task", "Result")
+
+
+def _result(value: Any) -> bytes:
+    """Return a whole result, with follow-ups and all, as its record."""
     import msgspec  # noqa: PLC0415 - it is there, for who made the result has imported it
 
     return RESULT + msgspec.json.encode(value)
