@@ -34,3 +34,19 @@ def test_a_time_limit_of_the_work_itself_stays_what_it_is() -> None:
             await within(work(), limit_of(5))
 
     FakeClock().run(scenario())
+
+
+def test_work_that_does_not_let_itself_be_broken_off_is_late_all_the_same() -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+        return "done"
+
+    async def scenario() -> None:
+        with pytest.raises(TaskFailed, match="took longer than its limit of 1 s") as caught:
+            await within(stubborn(), limit_of(1.0))
+        assert caught.value.failure.code == "E_TIMEOUT"
+
+    FakeClock().run(scenario())
