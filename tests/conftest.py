@@ -2,8 +2,14 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 # A shell starts its background jobs with these ignored, children inherit that, and our command line leaves what is
 # ignored ignored. The tests send them, so they must count.
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+
+# How long an example takes tells of the machine's load, not of us; what must be quick has tests of its own.
+settings.register_profile("runwright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("runwright")
