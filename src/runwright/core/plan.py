@@ -277,7 +277,8 @@ class PlanProgress:
 
     def cleaned(self, index: int, failure: Failure | None) -> None:
         """Take note of how a cleanup ended."""
-        (self.undo if self.undo else self.due).remove(index)
+        left = self.undo or self.due
+        left.pop(-1 if left[-1] == index else left.index(index))  # it is the last, which is quick to find
         if failure is not None:
             self.cleanup_errors[index] = failure
 
