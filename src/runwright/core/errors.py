@@ -21,12 +21,15 @@
     │   └── FatalError           what an action raises to stop its reconciliation at once
     ├── ConflictError            somebody else holds what is asked for         exit 1
     │   ├── RunIsActive          another engine drives this run
-    │   └── LeaseLost            this engine's right to the run has passed on
+    │   ├── LeaseLost            this engine's right to the run, or this worker's to the job, has passed on
+    │   └── JobHasEnded          what is asked for can't be done to a job in this state
     ├── StoreError               the durable state can't be read or written    exit 1
     │   ├── RunNotFound          no run has this id
     │   ├── AmbiguousRunId       several runs share this prefix
+    │   ├── JobNotFound          no job has this id, or no entry of its log
     │   └── StoreCorrupt         what is stored contradicts itself
     └── RemoteError              the far end of a connection failed            exit 1
+        └── Refused              the far end understood, and said no: a token, a limit, a state
 
     InternalError                our bug, on purpose outside the tree
 
@@ -239,9 +242,15 @@ class RunIsActive(ConflictError):
 
 
 class LeaseLost(ConflictError):
-    """This engine's right to the run has passed on; none of its writes is accepted any more."""
+    """This engine's right to the run, or this worker's to the job, has passed on; none of its writes is accepted."""
 
     code = "E_LEASE_LOST"
+
+
+class JobHasEnded(ConflictError):
+    """What is asked for can't be done to a job in the state it is in; the message names the state."""
+
+    code = "E_JOB_STATE"
 
 
 class StoreError(RunwrightError):
@@ -262,6 +271,12 @@ class AmbiguousRunId(StoreError):
     code = "E_RUN_AMBIGUOUS"
 
 
+class JobNotFound(StoreError):
+    """No job has this id, or its log has no such entry."""
+
+    code = "E_JOB_NOT_FOUND"
+
+
 class StoreCorrupt(StoreError):
     """What is stored contradicts itself."""
 
@@ -272,6 +287,20 @@ class RemoteError(RunwrightError):
     """The far end of a connection failed."""
 
     code = "E_REMOTE"
+
+
+class Refused(RemoteError):
+    """The far end understood what was asked and said no; asking again does not help.
+
+    Attributes:
+        status: HTTP status of the answer.
+    """
+
+    code = "E_REFUSED"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class InternalError(Exception):

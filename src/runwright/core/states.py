@@ -38,6 +38,20 @@ class TaskRole(StrEnum):
     CLEANUP = "cleanup"
 
 
+class JobState(StrEnum):
+    """Lifecycle of a job, as in the protocol that it serves.
+
+    `ERRORED` is a job whose last attempt failed and that waits for another one; `FAILED` has none left.
+    """
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    ERRORED = "errored"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
 RUN_TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.CANCELLED}),
     RunState.RUNNING: frozenset(
@@ -66,6 +80,20 @@ TASK_TRANSITIONS: Mapping[TaskState, frozenset[TaskState]] = {
 task, which it does to a succeeded one only if its definition changed or the user named it; the outcomes of its
 attempts stay as they were recorded."""
 
+JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.PROCESSING, JobState.CANCELED}),
+    JobState.PROCESSING: frozenset(
+        {JobState.QUEUED, JobState.COMPLETED, JobState.ERRORED, JobState.FAILED, JobState.CANCELED}
+    ),
+    JobState.ERRORED: frozenset({JobState.PROCESSING, JobState.CANCELED, JobState.QUEUED}),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELED: frozenset({JobState.QUEUED}),
+    JobState.COMPLETED: frozenset(),
+}
+"""`processing` to `queued` is a lease that lapsed or was handed back; a final state goes back to `queued` only when a
+user asks for a retry, which a completed job never gets."""
+
 FINAL_RUN_STATES = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 RESUMABLE_RUN_STATES = frozenset({RunState.FAILED, RunState.CANCELLED, RunState.INTERRUPTED})
 FINAL_TASK_STATES = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED})
+FINAL_JOB_STATES = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELED})
