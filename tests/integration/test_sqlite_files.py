@@ -229,24 +229,24 @@ NEXT = (3, "0003_test", "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE not
 
 
 def test_every_old_version_migrates_to_the_newest_schema(tmp_path, monkeypatch):
-    known = [*sql.migrations(), NEXT]
+    known = [*sql.migrations("sqlite"), NEXT]
     fresh = tmp_path / "fresh.db"
-    monkeypatch.setattr(connection, "migrations", lambda: known)
+    monkeypatch.setattr(connection, "migrations", lambda vendor: known)
     connection.open_for_writing(str(fresh), "full").close()
     for old in range(1, len(known)):
         path = tmp_path / f"{old}.db"
-        monkeypatch.setattr(connection, "migrations", lambda old=old: known[:old])
+        monkeypatch.setattr(connection, "migrations", lambda vendor, old=old: known[:old])
         connection.open_for_writing(str(path), "full").close()
         assert schema(path) != schema(fresh)
-        monkeypatch.setattr(connection, "migrations", lambda: known)
+        monkeypatch.setattr(connection, "migrations", lambda vendor: known)
         connection.open_for_writing(str(path), "full").close()
         assert schema(path) == schema(fresh)
 
 
 def test_an_old_store_is_read_without_being_migrated(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
-    known = sql.migrations()
-    monkeypatch.setattr(connection, "migrations", lambda: known[:1])
+    known = sql.migrations("sqlite")
+    monkeypatch.setattr(connection, "migrations", lambda vendor: known[:1])
     connection.open_for_writing(str(path), "full").close()
     database = apsw.Connection(str(path))
     database.execute(
@@ -275,7 +275,7 @@ def test_a_migration_that_fails_leaves_the_old_version(tmp_path, monkeypatch):
     asyncio.run(make(path, events=4))
     before = schema(path)
     broken = (3, "0003_test", NEXT[2] + "SELECT no_such_function();")
-    monkeypatch.setattr(connection, "migrations", lambda: [*sql.migrations(), broken])
+    monkeypatch.setattr(connection, "migrations", lambda vendor: [*sql.migrations("sqlite"), broken])
     with pytest.raises(StoreError, match="no_such_function"):
         SqliteStore.open(path)
     monkeypatch.undo()

@@ -69,7 +69,7 @@ def _sync_directory(path: Path) -> None:
 
 def migrate(connection: apsw.Connection, path: str) -> None:
     """Apply the migrations that are missing, all in one transaction: a fresh file is common, and must be quick."""
-    known = migrations()
+    known = migrations("sqlite")
     version = schema_version(connection)
     check_version(version, known[-1][0], path)
     if version < known[-1][0]:
@@ -94,7 +94,7 @@ def check_version(version: int, newest: int, path: str) -> None:
 
 def newest_version() -> int:
     """Return the version of the schema that this Runwright writes."""
-    return migrations()[-1][0]
+    return migrations("sqlite")[-1][0]
 
 
 def schema_version(connection: apsw.Connection) -> int:

@@ -13,7 +13,7 @@ from runwright.core.project import INTERRUPTED, Changes
 from runwright.core.run import Owner, Run, TaskRow
 from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskState
 
-SQL = queries("runs.sql")
+SQL = queries("sqlite", "runs.sql")
 
 _ENCODER = Encoder()
 _OWNER: Decoder[Owner] = Decoder(Owner)
