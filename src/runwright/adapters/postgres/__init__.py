@@ -1,0 +1,1 @@
+"""Stores on a server of PostgreSQL that several machines share."""
