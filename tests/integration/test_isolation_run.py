@@ -20,7 +20,7 @@ from runwright.adapters.process import WardenProcesses
 from runwright.core.errors import TaskFailed
 from runwright.core.task import Result, Task, TaskId
 from runwright.executors.sandbox import Sandbox
-from runwright.executors.sandbox_argv import Cage, identity_files, system_link, to_argv
+from runwright.executors.sandbox_argv import Cage, identity_files, system_link, task_files, to_argv
 from runwright.executors.sandbox_files import lay_out
 from runwright.testing.sessions import LocalSession
 from runwright.wiring import Engine, decode_workflow
@@ -197,7 +197,7 @@ def test_the_sandbox_of_an_ordinary_user(users_folder: Path) -> None:
         f"cat in; id -un; (echo x >in); (echo x >/usr/x); (cat {source}/in); echo made >out; "
         "(unshare --user true && echo escaped); grep CapEff /proc/self/status; sleep 1 & sleep 1 & sleep 1 & sleep 1 &"
     )
-    cage = Cage(layout=layout, limits=("--nproc=4",))
+    cage = Cage(etc=layout.etc, files=task_files(layout), limits=("--nproc=4",))
     argv = to_argv(shutil.which("bwrap") or "", cage, ("/bin/sh", "-c", cmd), system_link)
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"]
     done = subprocess.run(

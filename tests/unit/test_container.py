@@ -11,7 +11,7 @@ from isolation_fakes import FakeLedger
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.task import Result, Task, TaskId
-from runwright.executors import container as module
+from runwright.executors import container_engine as module
 from runwright.executors.container import Container, ContainerArgs
 from runwright.executors.container_argv import Box, run_argv
 from runwright.executors.isolated_args import Bind
@@ -100,7 +100,7 @@ def test_the_most() -> None:
     assert run_argv("podman", box) == (
         *("podman", "run", "--rm", "--name", "n", "--pull", "never", "--cap-drop", "ALL"),
         *("--security-opt", "no-new-privileges", "--user", "1:2", "--userns", "keep-id", "--read-only"),
-        *("--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777", "--memory", "4096b", "--memory-swap", "4096b"),
+        *("--tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777", "--memory", "4096b", "--memory-swap", "4096b"),
         *("--cpus", "1.500", "--pids-limit", "7", "--label", "a=1", "--label", "b=2"),
         *("--mount", "type=bind,source=/s,target=/t,readonly", "--mount", "type=bind,source=/w,target=/x"),
         *("--env", "A", "--env", "B", "--env-file", "/f", "--workdir", "/d", "--", "i", "make", "-j"),
@@ -140,7 +140,7 @@ def test_what_it_asks_for(session: LocalSession, monkeypatch: pytest.MonkeyPatch
         *("docker", "run", "--rm", "--name", name, "--pull", "always", "--cap-drop", "ALL"),
         *("--security-opt", "no-new-privileges", "--init", "--network", "none"),
         *("--user", f"{os.geteuid()}:{os.getegid()}", "--read-only"),
-        *("--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777"),
+        *("--tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777"),
         *(
             "--memory",
             f"{64 << 20}b",

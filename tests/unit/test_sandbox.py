@@ -11,7 +11,7 @@ from isolation_fakes import FakeGroups
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.task import Result, Task, TaskId
-from runwright.executors import sandbox as module
+from runwright.executors import sandbox_argv
 from runwright.executors.sandbox import Sandbox, SandboxArgs
 from runwright.ports.executor import Executor, Stream
 from runwright.ports.system import Command, Exit
@@ -244,7 +244,7 @@ def test_failures_of_the_door_pass_through(session: LocalSession) -> None:
 
 
 def test_without_bubblewrap(session: LocalSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "which", lambda _name: None)
+    monkeypatch.setattr(sandbox_argv, "which", lambda _name: None)
     with pytest.raises(TaskFailed, match="bubblewrap is not installed") as caught:
         asyncio.run(
             Sandbox(FakeProcesses(), FakeGroups()).execute(session, Task(id=TaskId("t"), args={"cmd": "x"}))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from runwright.executors.isolated_args import Bind
-from runwright.executors.sandbox_argv import ENTER, Cage, identity_files, system_link, to_argv
+from runwright.executors.sandbox_argv import ENTER, Cage, identity_files, system_link, task_files, to_argv
 from runwright.executors.sandbox_files import Layout
 
 ROOT = Path("/state")
@@ -37,7 +37,9 @@ HEED = ("/usr/bin/env", "--default-signal=TERM", "--")
 
 
 def test_for_a_user() -> None:
-    assert to_argv("/usr/bin/bwrap", Cage(layout=LAYOUT), ("make", "-j"), LINKS) == (
+    assert to_argv(
+        "/usr/bin/bwrap", Cage(etc=LAYOUT.etc, files=task_files(LAYOUT)), ("make", "-j"), LINKS
+    ) == (
         *("/bin/sh", "-c", ENTER, "sandbox", "0", "/usr/bin/bwrap"),
         *(*NAMESPACES, "--unshare-net", *COMMON, "--unshare-user", "--disable-userns"),
         *(*DIRECTORIES, *SYSTEM, *ETC, *IDENTITY, *KERNEL, *SHORT_LIVED, *FILES),
@@ -47,7 +49,8 @@ def test_for_a_user() -> None:
 
 def test_for_root_with_everything() -> None:
     cage = Cage(
-        layout=LAYOUT,
+        etc=LAYOUT.etc,
+        files=task_files(LAYOUT),
         binds=(
             Bind(source="/tree/tool", target="/opt/x/tool"),
             Bind(source="/tree/c", target="/c", writable=True),

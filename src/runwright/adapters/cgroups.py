@@ -10,6 +10,9 @@ from runwright.adapters.owner import process_started
 PREFIX = "runwright-"
 ENTRANCE = "cgroup.procs"
 SUBTREE = "cgroup.subtree_control"
+CPU_PERIOD = 100_000
+"""Microseconds of which a bound of CPU allows a share."""
+
 _numbers = count(1)
 
 
@@ -32,29 +35,14 @@ class LinuxControlGroups:
         self._mounts = mounts
         self._memberships = memberships
 
-    def make(self, memory_bytes: int, pids: int) -> "LinuxControlGroup":
+    def make(self, memory_bytes: int, pids: int, cpus: float = 0.0) -> "LinuxControlGroup":
         """Make a group with these bounds; 0 means none. What can't be bounded here is told by the group."""
         group = LinuxControlGroup()
-        wanted = [name for name, limit in (("memory", memory_bytes), ("pids", pids)) if limit]
+        bounds = {"memory": memory_bytes, "pids": pids, "cpu": round(cpus * CPU_PERIOD)}
+        wanted = {controller: limit for controller, limit in bounds.items() if limit}
         if wanted:
-            self._fill(group, wanted, self._trees(), memory_bytes, pids)
+            _fill(group, wanted, self._trees())
         return group
-
-    def _fill(
-        self,
-        group: "LinuxControlGroup",
-        wanted: list[str],
-        trees: dict[str, Path],
-        memory_bytes: int,
-        pids: int,
-    ) -> None:
-        name = f"{PREFIX}{os.getpid()}-{process_started(os.getpid())}-{next(_numbers)}"
-        for controller in wanted:
-            limit = memory_bytes if controller == "memory" else pids
-            if controller in trees:
-                group.bound_v1(controller, _make_v1(trees[controller], name), limit)
-            elif "" in trees:
-                group.bound_v2(controller, _make_v2(trees[""], name, controller), limit)
 
     def _trees(self) -> dict[str, Path]:
         """Return our own group by controller; that of version 2 has the empty name."""
@@ -80,6 +68,7 @@ class LinuxControlGroup:
         self.entrances: list[str] = []
         self.holds_memory = False
         self.holds_pids = False
+        self.holds_cpus = False
         self._folders: list[Path] = []
         self._counter: Path | None = None
 
@@ -95,9 +84,13 @@ class LinuxControlGroup:
                     (folder / "memory.memsw.limit_in_bytes").write_text(str(limit))
                 self._counter = folder / "memory.oom_control"
                 self.holds_memory = True
-            else:
+            elif controller == "pids":
                 (folder / "pids.max").write_text(str(limit))
                 self.holds_pids = True
+            else:
+                (folder / "cpu.cfs_period_us").write_text(str(CPU_PERIOD))
+                (folder / "cpu.cfs_quota_us").write_text(str(limit))
+                self.holds_cpus = True
 
     def bound_v2(self, controller: str, folder: Path | None, limit: int) -> None:
         """Set one bound in a directory of version 2; nothing if it could not be made."""
@@ -105,14 +98,17 @@ class LinuxControlGroup:
             return
         self._add(folder)
         with suppress(OSError):
-            (folder / f"{controller}.max").write_text(str(limit))
+            text = f"{limit} {CPU_PERIOD}" if controller == "cpu" else str(limit)
+            (folder / f"{controller}.max").write_text(text)
             if controller == "memory":
                 with suppress(OSError):
                     (folder / "memory.swap.max").write_text("0")
                 self._counter = folder / "memory.events"
                 self.holds_memory = True
-            else:
+            elif controller == "pids":
                 self.holds_pids = True
+            else:
+                self.holds_cpus = True
 
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has killed one of its processes because of the bound."""
@@ -135,6 +131,15 @@ class LinuxControlGroup:
         if folder not in self._folders:
             self._folders.append(folder)
             self.entrances.append(str(folder / ENTRANCE))
+
+
+def _fill(group: LinuxControlGroup, wanted: dict[str, int], trees: dict[str, Path]) -> None:
+    name = f"{PREFIX}{os.getpid()}-{process_started(os.getpid())}-{next(_numbers)}"
+    for controller, limit in wanted.items():
+        if controller in trees:
+            group.bound_v1(controller, _make_v1(trees[controller], name), limit)
+        elif "" in trees:
+            group.bound_v2(controller, _make_v2(trees[""], name, controller), limit)
 
 
 def _mounted(table: str) -> dict[str, tuple[str, Path]]:

@@ -66,8 +66,14 @@ class FileLedger:
             self._told.add(engine)
 
     def leave(self, name: str) -> None:
-        """Forget a container that has been removed."""
+        """Forget a container that has been removed, whoever entered it."""
         forget(self._folder / name)
+
+    def abandoned(self) -> list[tuple[str, str]]:
+        """Return what processes entered that have died: the engine's program and the container's name."""
+        return [
+            (engine, path.name) for (engine, _), paths in _abandoned(self._folder).items() for path in paths
+        ]
 
     def close(self) -> None:
         """Let the helper go; safe to call twice."""

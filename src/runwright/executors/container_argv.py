@@ -1,9 +1,11 @@
 """The command lines of Docker and Podman."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
+from runwright.core.errors import Failure, TaskFailed
 from runwright.core.pattern import pattern
 from runwright.executors.isolated_args import Bind
 
@@ -11,7 +13,7 @@ VALUES = "/run/runwright"
 CLI_READS = pattern(
     r"(?i)PATH|HOME|USER|SHELL|TMPDIR|TERM|LANG|LC_.*|DOCKER_.*|BUILDKIT_.*|BUILDX_.*|CONTAINER.*|_CONTAINERS_.*"
     r"|PODMAN_.*|REGISTRY_.*|STORAGE_.*|NETAVARK_.*|XDG_.*|DBUS_.*|NOTIFY_SOCKET|LISTEN_.*|SSH_.*|SSL_.*|GO[A-Z]+"
-    r"|(HTTPS?|NO|ALL|FTP)_PROXY|OTEL_.*|CGO_.*|LD_.*|DYLD_.*|RUNWRIGHT_GUARD"
+    r"|(HTTPS?|NO|ALL|FTP)_PROXY|OTEL_.*|CGO_.*|LD_.*|DYLD_.*|RUNWRIGHT_GUARD|GCONV_PATH|LOCPATH|MALLOC_.*|GLIBC_.*"
 )
 """Variables that would change what the program on our side does; their values travel in a file instead."""
 
@@ -37,6 +39,7 @@ class Box(Struct, frozen=True, kw_only=True):
         names: Of the variables whose values the container gets from the environment of the command.
         env_file: File with further variables; empty for none.
         working_dir: Absolute; empty for what the image says.
+        entrypoint: Program that takes `command` as its arguments; empty for what the image says.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Box(Struct, frozen=True, kw_only=True):
     names: Sequence[str] = ()
     env_file: str = ""
     working_dir: str = ""
+    entrypoint: str = ""
 
 
 def run_argv(engine: str, box: Box) -> tuple[str, ...]:
@@ -74,7 +78,7 @@ def _options(box: Box) -> Iterator[str]:
     if box.keeps_id:
         yield from ("--userns", "keep-id")
     if box.read_only:
-        yield from ("--read-only", "--tmpfs", "/tmp:rw,nosuid,nodev,mode=1777")  # noqa: S108 - of the container
+        yield from ("--read-only", "--tmpfs", "/tmp:rw,exec,nosuid,nodev,mode=1777")  # noqa: S108 - of the container
     yield from _limits(box)
     for name, value in box.labels.items():
         yield from ("--label", f"{name}={value}")
@@ -86,6 +90,8 @@ def _options(box: Box) -> Iterator[str]:
         yield from ("--env-file", box.env_file)
     if box.working_dir:
         yield from ("--workdir", box.working_dir)
+    if box.entrypoint:
+        yield from ("--entrypoint", box.entrypoint)
 
 
 def _limits(box: Box) -> Iterator[str]:
@@ -106,3 +112,26 @@ def _mount(bind: Bind) -> str:
 def mount_fault(path: str) -> str:
     """Say why a path can't be written in the fields of a mount; empty if it can."""
     return f"{path!r} can't be mounted: its name holds a comma or a quote" if set(path) & set(',"') else ""
+
+
+def hand_over(env: Mapping[str, str], file: Path) -> tuple[dict[str, str], str]:
+    """Return how a container gets its variables: some from our program's environment, by name, others in a file.
+
+    So no value stands in an argument, where every user could read it, and none changes what our program does.
+
+    Returns:
+        What the environment of our program must hold, and the path of the file; empty if it is not needed.
+
+    Raises:
+        TaskFailed: With code ``E_ARGS`` if a value can't be handed over.
+    """
+    hidden = {name: value for name, value in env.items() if CLI_READS.fullmatch(name)}
+    for name, value in hidden.items():
+        if "\n" in value or "\r" in value:
+            message = f"executor container: the value of {name} can't hold a line break"
+            raise TaskFailed(Failure(code="E_ARGS", message=message))
+    if hidden:
+        file.touch(mode=0o600)
+        file.write_text("".join(f"{name}={value}\n" for name, value in hidden.items()))
+    plain = {name: value for name, value in env.items() if name not in hidden}
+    return plain, str(file.absolute()) if hidden else ""

@@ -6,7 +6,6 @@ import posixpath
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from itertools import count
-from shutil import which
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -31,8 +30,10 @@ from runwright.executors.sandbox_argv import (
     VALUES,
     WORK,
     Cage,
+    find_bubblewrap,
     identity_files,
     system_link,
+    task_files,
     to_argv,
 )
 from runwright.executors.sandbox_files import NOBODY, Layout, discard_tree, keep_outputs, lay_out
@@ -158,7 +159,8 @@ class Sandbox(NoSessions):
 
     def _command(self, session: Session, args: SandboxArgs, layout: Layout, group: ControlGroup) -> Command:
         cage = Cage(
-            layout=layout,
+            etc=layout.etc,
+            files=task_files(layout),
             binds=[to_bind(session.source, mount) for mount in args.mounts],
             working_dir=posixpath.normpath(posixpath.join(WORK, args.working_dir)),
             network=args.network,
@@ -175,10 +177,7 @@ class Sandbox(NoSessions):
         )
 
     def _find_program(self) -> str:
-        self._program = self._program or which("bwrap") or ""
-        if not self._program:
-            message = "bubblewrap is not installed: there is no bwrap on PATH"
-            raise TaskFailed(Failure(code="E_SANDBOX", message=message))
+        self._program = self._program or find_bubblewrap()
         return self._program
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from shutil import which
 
 from msgspec import Struct
 
+from runwright.core.errors import Failure, TaskFailed
 from runwright.executors.isolated_args import Bind
 from runwright.executors.sandbox_files import NOBODY, Layout
 
@@ -30,7 +32,8 @@ USER_NAMESPACE = ("--unshare-user", "--disable-userns")
 HELPERS = 2
 """Processes of bubblewrap that count as the task's: one outside, the first inside. As root there is one more."""
 
-ENTER = 'trap "" TERM; n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit 1; shift; n=$((n-1)); done; exec "$@"'
+JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1" || exit 1; shift; n=$((n-1)); done; exec "$@"'
+ENTER = f'trap "" TERM; {JOIN}'
 """Joins the control groups. Bubblewrap must not heed SIGTERM: it would end at once, and the task with it."""
 HEED = ("/usr/bin/env", "--default-signal=TERM", "--")
 
@@ -39,8 +42,9 @@ class Cage(Struct, frozen=True, kw_only=True):
     """What bubblewrap is asked for.
 
     Attributes:
-        layout: The task's files.
-        binds: What is mounted beside them.
+        etc: Directory of what `identity_files` says.
+        files: The task's files, mounted one after another where there is a place for them already.
+        binds: What is mounted beside them, with the directories above.
         working_dir: Absolute, inside.
         network: True if the task shares the machine's network.
         entrances: Of control groups to be joined.
@@ -48,7 +52,8 @@ class Cage(Struct, frozen=True, kw_only=True):
         is_root: True if we are root, and the task must become somebody else.
     """
 
-    layout: Layout
+    etc: Path
+    files: Sequence[Bind] = ()
     binds: Sequence[Bind] = ()
     working_dir: str = WORK
     network: bool = False
@@ -121,23 +126,49 @@ def _system(cage: Cage, link_of: Callable[[str], str | None]) -> Iterable[str]:
     for name in (*SYSTEM_ETC, *(NETWORK_ETC if cage.network else ())):
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     for name in ("passwd", "group"):
-        yield from ("--ro-bind", str(cage.layout.etc / name), f"/etc/{name}")
+        yield from ("--ro-bind", str(cage.etc / name), f"/etc/{name}")
 
 
 def _files(cage: Cage) -> Iterable[str]:
-    layout = cage.layout
-    yield from ("--bind", str(layout.work), WORK, "--bind", str(layout.values), VALUES)
-    for path in layout.read_only:
-        yield from ("--ro-bind", str(layout.staged / path), f"{WORK}/{path}")
+    for bind in cage.files:
+        yield from _mount(bind)
     for bind in cage.binds:
         for folder in reversed(PurePosixPath(bind.target).parents[:-1]):
             yield from _directory(str(folder))
-        yield from ("--bind" if bind.writable else "--ro-bind", bind.source, bind.target)
+        yield from _mount(bind)
+
+
+def _mount(bind: Bind) -> Iterable[str]:
+    return ("--bind" if bind.writable else "--ro-bind", bind.source, bind.target)
 
 
 def _directory(path: str) -> Iterable[str]:
     """Make a directory that everybody may enter, if it is not there."""
     return ("--perms", "0755", "--dir", path)
+
+
+def task_files(layout: Layout) -> list[Bind]:
+    """Return how the files of a task are mounted."""
+    own = [
+        Bind(source=str(layout.work), target=WORK, writable=True),
+        Bind(source=str(layout.values), target=VALUES, writable=True),
+    ]
+    return own + [
+        Bind(source=str(layout.staged / path), target=f"{WORK}/{path}") for path in layout.read_only
+    ]
+
+
+def find_bubblewrap() -> str:
+    """Return the path of bubblewrap.
+
+    Raises:
+        TaskFailed: With code ``E_SANDBOX`` if it is not installed.
+    """
+    found = which("bwrap")
+    if found is None:
+        message = "bubblewrap is not installed: there is no bwrap on PATH"
+        raise TaskFailed(Failure(code="E_SANDBOX", message=message))
+    return found
 
 
 def system_link(folder: str) -> str | None:

@@ -22,6 +22,11 @@ class ControlGroup(Protocol):
         """True if the bound of processes holds."""
         ...
 
+    @property
+    def holds_cpus(self) -> bool:
+        """True if the bound of CPU holds."""
+        ...
+
     def ran_out_of_memory(self) -> bool:
         """Tell whether the kernel has killed one of its processes because of the bound."""
         ...
@@ -34,8 +39,14 @@ class ControlGroup(Protocol):
 class ControlGroups(Protocol):
     """Makes control groups, as far as this machine lets us."""
 
-    def make(self, memory_bytes: int, pids: int) -> ControlGroup:
-        """Make a group with these bounds; 0 means none. What can't be bounded here is told by the group."""
+    def make(self, memory_bytes: int, pids: int, cpus: float = 0.0) -> ControlGroup:
+        """Make a group with these bounds; 0 means none. What can't be bounded here is told by the group.
+
+        Args:
+            memory_bytes: Of all its processes together.
+            pids: Processes and threads at a time.
+            cpus: Processors kept busy.
+        """
         ...
 
 
@@ -57,5 +68,9 @@ class Ledger(Protocol):
         ...
 
     def leave(self, name: str) -> None:
-        """Forget a container that has been removed."""
+        """Forget a container that has been removed, whoever entered it."""
+        ...
+
+    def abandoned(self) -> Sequence[tuple[str, str]]:
+        """Return what processes entered that have died: the engine's program and the container's name."""
         ...
