@@ -327,12 +327,14 @@ class TokenRow(Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: From 1.
+        digest: Its SHA-256.
     """
 
     id: int
     name: str
     role: TokenRole
     created_at: datetime
+    digest: bytes
     revoked_at: datetime | None = None
 
 
