@@ -163,7 +163,7 @@ def test_a_thread_that_fails_answers_all_the_same(tmp_path, monkeypatch):
         def broken(*arguments):
             raise KeyError("a bug")
 
-        monkeypatch.setattr("runwright.adapters.sqlite.writer.batch_parameters", broken)
+        monkeypatch.setattr("runwright.adapters.sqlstore.batches.batch_parameters", broken)
         with pytest.raises(Exception, match="writer of the store failed"):
             await store.append(lease, life(1))
         monkeypatch.undo()

@@ -80,7 +80,7 @@ class Reader:
             text = f"what is stored can't be read ({error}); `runwright audit --verify` tells which run"
             raise StoreCorrupt(f"{self._path}: {text}") from error
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the thread and close the connection."""
         self._closed = True
         if self._thread is not None:

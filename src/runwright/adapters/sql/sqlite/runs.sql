@@ -8,6 +8,11 @@ VALUES (:run, :token, :head_seq, :head_hash, :bodies, :hashes, :tasks, :moved, :
 -- name: head
 SELECT key, token, owner IS NOT NULL, head_seq, head_hash FROM runs WHERE id = :id
 
+-- name: link
+SELECT 1 FROM events WHERE run = :key AND seq = :seq AND hash = :hash
+UNION ALL
+SELECT 1 FROM runs WHERE key = :key AND head_seq = :seq AND head_hash = :hash
+
 -- name: lease
 SELECT token, owner, lease_expires_at FROM runs WHERE id = :id
 
@@ -71,7 +76,7 @@ UPDATE runs SET
 WHERE id = :id AND state IN ('pending', 'running')
 
 -- name: cancel_reason
-SELECT cancel_reason FROM runs WHERE id = :id
+SELECT json_quote(cancel_reason) FROM runs WHERE id = :id
 
 -- name: definition
 SELECT content, source FROM definitions WHERE digest = :digest

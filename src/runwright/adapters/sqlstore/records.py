@@ -7,13 +7,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder, Encoder
 
-from runwright.adapters.sql import queries
 from runwright.core.chain import instant
 from runwright.core.project import INTERRUPTED, Changes
 from runwright.core.run import Owner, Run, TaskRow
 from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskState
-
-SQL = queries("sqlite", "runs.sql")
 
 _ENCODER = Encoder()
 _OWNER: Decoder[Owner] = Decoder(Owner)
@@ -26,7 +23,7 @@ class Head(Struct, frozen=True):
     """The end of a run's log, as its next batch must find it.
 
     Attributes:
-        key: Number of the run in this file.
+        key: Number of the run in this store.
         token: Of the lease.
         hash: Link of the last event.
     """
