@@ -314,7 +314,7 @@ def test_a_task_for_each_item() -> None:
         ({"register": "r_{{.index}}"}, 'nothing sets "index"'),
         ({"for_each": "{{.item}}"}, 'nothing sets "item"'),
         ({"for_each": "a\0b"}, "a list can't hold a NUL"),
-        ({"cache": True}, "is mapped over a list, and its items can't be cached"),
+        ({"cache": True, "outputs": ["out"]}, '"out" would be the output of every item of task "each"'),
         ({"pool": -1}, '"pool" must be at least 1'),
         ({"item_failures": "never"}, '"item_failures" must be "stop" or "continue" or "ignore"'),
         ({"for_each": "", "cmd": "x", "pool": 2}, '"pool" says how items run, and there are none'),

@@ -13,7 +13,7 @@ from runwright.core.check import check_workflow
 from runwright.core.events import AttemptsReserved, TaskEnded, TaskStarted
 from runwright.core.options import RunOptions, Strategy
 from runwright.core.states import RunState
-from runwright.core.task import Result, Task, TaskId
+from runwright.core.task import CacheUse, Result, Task, TaskId
 from runwright.core.workflow import TaskType, Workflow
 from runwright.engines.driver import MOST_SPARED
 from runwright.engines.prepare import Doors
@@ -251,13 +251,13 @@ def test_values_of_functions_are_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("no_cache", [False, True])
-def test_what_a_cached_task_asks_for_runs_each_time(tmp_path: Path, no_cache: bool) -> None:
+def test_what_a_cached_task_asks_for_is_cached_unless_it_says_no(tmp_path: Path, no_cache: bool) -> None:
     bench = CachedBench(tmp_path)
     calls: list[str] = []
 
     async def work(session: Session, task: Task) -> Result:
         calls.append(task.id)
-        more = Task(id=TaskId("more"), executor="shell", args={"cmd": "more"})
+        more = Task(id=TaskId("more"), executor="shell", args={"cmd": "more"}, cache=CacheUse.OFF)
         leaf = Task(id=TaskId("leaf"), executor="call.leaf", args={"n": 1})
         return Result(value=1, followups=(more, leaf))
 
@@ -269,30 +269,62 @@ def test_what_a_cached_task_asks_for_runs_each_time(tmp_path: Path, no_cache: bo
     workflow = flow({"a": {"executor": "call.work", "cache": True, "cleanup": ("undo",)}, "b": "a"})
     first, ran = bench.again(workflow)
     assert (ran, calls) == (["more", "b", "undo"], ["a", "a.leaf"])
-    assert first.rows["a"].reason == "not in the cache"
+    assert (first.rows["a"].reason, first.rows["a.leaf"].reason) == ("not in the cache", "not in the cache")
     again, ran = bench.again(workflow, no_cache=no_cache)
-    assert ran == ["more", "b", "undo"], "what follows has to be taken down, too"
-    assert calls[2:] == (["a", "a.leaf"] if no_cache else ["a.leaf"])
-    assert end(again, "a").spared is not no_cache
-    assert (again.rows["a"].value, again.rows["a"].attempts) == (1, 1)
+    assert ran == ["more", "b", "undo"], "what wants no cache runs, and is taken down too"
+    assert calls[2:] == (["a", "a.leaf"] if no_cache else [])
+    assert end(again, "a").spared is end(again, "a.leaf").spared is not no_cache
+    assert again.rows["a.more"].reason == "", "nothing was decided about it"
+    assert (again.rows["a"].value, again.rows["a.leaf"].value, again.rows["a"].attempts) == (1, 1, 1)
     assert {row.id: row.state for row in again.rows.values()} == dict.fromkeys(
         ["a", "b", "a.more", "a.leaf", "a.cleanup"], SUCCEEDED
     )
-    assert len(bench.cache.entries) == 1, "follow-ups leave nothing in the cache"
+    assert len(bench.cache.entries) == 2
 
 
-def test_items_are_not_cached(tmp_path: Path) -> None:
+def test_what_an_uncached_task_asks_for_is_not_cached(tmp_path: Path) -> None:
     bench = CachedBench(tmp_path)
-    workflow = flow({"a": {"cmd": "cc {{.item}}", "for_each": "x\ny"}})
-    for _ in range(2):
-        assert bench.again(workflow)[1] == ["cc 'x'", "cc 'y'"]
-    assert not bench.cache.entries
+
+    async def work(session: Session, task: Task) -> Result:
+        return Result(followups=(Task(id=TaskId("more"), executor="shell", args={"cmd": "more"}),))
+
+    bench.functions.by_name["work"] = work
+    workflow = flow({"a": {"executor": "call.work"}, "b": {"cache": True}})
+    assert bench.again(workflow)[1] == ["more", "b"]
+    assert bench.again(workflow)[1] == ["more"]
+
+
+def test_items_are_cached_each_by_itself(tmp_path: Path) -> None:
+    bench = CachedBench(tmp_path)
+
+    def mapped(items: str) -> Workflow:
+        return flow({"a": {"cmd": "cc {{.item}}", "for_each": items, "cache": True, "register": "made"}})
+
+    first, ran = bench.again(mapped("x\ny"))
+    assert ran == ["cc 'x'", "cc 'y'"]
+    assert first.rows["a.0"].reason == "not in the cache"
+    again, ran = bench.again(mapped("x\ny"))
+    assert (ran, again.rows["a"].value) == ([], first.rows["a"].value)
+    assert (end(again, "a.1").spared, again.rows["a.1"].reason) == (True, "up to date")
+    _, ran = bench.again(mapped("x\nz"))
+    assert ran == ["cc 'z'"], "only the item that has changed"
+    _, ran = bench.again(mapped("x\nz"), no_cache=True)
+    assert ran == ["cc 'x'", "cc 'z'"]
+
+
+def test_a_task_that_had_no_items_before_is_not_taken_for_them(tmp_path: Path) -> None:
+    bench = CachedBench(tmp_path)
+    alone = {"cmd": "cc all", "cache": True}
+    assert bench.again(flow({"a": alone}))[1] == ["cc all"]
+    mapped, ran = bench.again(flow({"a": {**alone, "for_each": "x\ny"}}))
+    assert {"a.0", "a.1"} <= mapped.rows.keys(), "it has items, though its command was cached without them"
+    assert ran == [], "what items do is the same, and so is its key"
 
 
 CASES: list[tuple[dict[str, Any], Callable[[str], bool]]] = [
     ({"pre": ("x",)}, lambda text: '"pre" would run without it' in text),
     ({"post": ("x",)}, lambda text: '"post" would run without it' in text),
-    ({"for_each": "x"}, lambda text: "its items can't be cached" in text),
+    ({"for_each": "x", "outputs": ("out",)}, lambda text: "the output of every item" in text),
     ({"type": TaskType.FORENSIC}, lambda text: "can't be cached" in text),
     (
         {"cmd": None, "executor": "python", "args": {"function": "m:f", "pickle": True}},

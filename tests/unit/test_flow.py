@@ -193,8 +193,43 @@ def test_a_map_is_a_call_for_each_item() -> None:
     assert tasks["two"].depends_on == ("one", "one-2", "one-3")
     assert tasks["one-3"].args["kwargs"] == {"value": "x"}
     assert tasks["t-2"].args["args"] == ["b", "c"]
-    with pytest.raises(UsageError, match=r'"one-4.value" is not known yet'):
-        one.map(one())
+
+
+def test_a_map_over_a_value_is_one_task_for_each_of_its_items() -> None:
+    made, one, two = other_flow()
+    two(one.with_options(pool=2, item_failures="ignore").map(one("x")))
+    tasks = made.definition.tasks
+    each = tasks["one-2"]
+    assert (each.for_each, each.depends_on, each.pool) == ("{{.one.value}}", ("one",), 2)
+    assert each.args["kwargs"] == {"value": "{{.item}}"}
+    assert tasks["two"].depends_on == ("one-2",)
+
+
+def test_items_are_values_as_they_are(tmp_path: Path) -> None:
+    made = Workflow("m")
+
+    @made.task
+    async def listed() -> list[Any]:
+        return [1, "two", {"three": [3]}, None, "4"]
+
+    @made.task
+    async def kind(item: Any, more: Any) -> list[Any]:
+        return [type(item).__name__, item, more]
+
+    @made.task
+    async def gathered(all_of: list[Any]) -> list[Any]:
+        return all_of
+
+    gathered(kind.map(listed(), [0]))
+    run, values = execute(made, tmp_path)
+    assert run.state == "succeeded"
+    assert values["gathered"] == [
+        ["int", 1, [0]],
+        ["str", "two", [0]],
+        ["dict", {"three": [3]}, [0]],
+        ["NoneType", None, [0]],
+        ["str", "4", [0]],
+    ]
 
 
 def test_a_subflow_is_a_part_of_the_graph() -> None:

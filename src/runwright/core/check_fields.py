@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from runwright.core.errors import DefinitionError, Problem
+from runwright.core.node_names import is_of_item
 from runwright.core.pattern import pattern
-from runwright.core.variables import compile_shell, is_plain
+from runwright.core.variables import compile_shell, is_plain, references
 from runwright.core.workflow import TaskDefinition, TaskType, Trigger, TriggerType, Workflow
 
 if TYPE_CHECKING:
@@ -174,10 +175,21 @@ def check_for_each(task: TaskDefinition, path: Path, add: Add) -> None:
     elif "\0" in task.for_each:
         add((*path, "for_each"), "a list can't hold a NUL", "remove the NUL")
     if task.for_each and task.cache:
-        text = f'task "{task.key}" is mapped over a list, and its items can\'t be cached'
-        add((*path, "cache"), text, "remove cache, or use matrix for a list that is known beforehand")
+        for index, output in enumerate(task.outputs):
+            if not _names_item(output):
+                text = f'"{output}" would be the output of every item of task "{task.key}"'
+                add(
+                    (*path, "outputs", index),
+                    text,
+                    "name the item in it, for instance {{.item}} or {{.index}}",
+                )
     if task.pool < 0:
         add((*path, "pool"), '"pool" must be at least 1', "remove it for as many as there are workers")
+
+
+def _names_item(text: str) -> bool:
+    """Tell whether a text differs from item to item."""
+    return any(is_of_item(one.name) for one in references(text))
 
 
 def check_numbers(task: TaskDefinition, path: Path, add: Add) -> None:

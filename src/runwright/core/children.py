@@ -40,12 +40,17 @@ def item_tasks(node_id: str, items: Sequence[Any]) -> tuple[Task, ...]:
     )
 
 
-def item_variables(item: Any, index: int) -> dict[str, str]:
-    """Return what an item sees: ``item``, ``index``, and ``item.NAME`` for the values of an object."""
-    own = {ITEM: value_text(item), INDEX: str(index)}
+def item_values(item: Any, index: int) -> dict[str, Any]:
+    """Return what an item sees, each value as it is."""
+    own = {ITEM: item, INDEX: index}
     if isinstance(item, Mapping):
-        own.update({f"{ITEM}.{name}": value_text(value) for name, value in item.items()})
+        own.update({f"{ITEM}.{name}": value for name, value in item.items()})
     return own
+
+
+def item_variables(item: Any, index: int) -> dict[str, str]:
+    """Return what an item sees as texts: ``item``, ``index``, and ``item.NAME`` for the values of an object."""
+    return {name: value_text(value) for name, value in item_values(item, index).items()}
 
 
 def fingerprint(task: Task) -> str:

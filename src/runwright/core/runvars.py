@@ -21,6 +21,9 @@ VALUE_BYTES = 64 * 1024
 """Longest text of one variable and of one task's value, in bytes."""
 
 
+_NO_VALUES: Mapping[str, Any] = {}
+
+
 class Scope:
     """What one node sees: a `Lookup` that reads its own values, then ``<node id>.<name>``, then the run's variables.
 
@@ -29,17 +32,24 @@ class Scope:
         own: Its own values.
         values: The run's variables.
         typed: Values of tasks as they are, by ``<node id>.value``.
+        own_typed: Its own values as they are, of those that are more than texts.
     """
 
-    __slots__ = ("_node_id", "_own", "_typed", "_values")
+    __slots__ = ("_node_id", "_own", "_own_typed", "_typed", "_values")
 
     def __init__(
-        self, node_id: str, own: Mapping[str, str], values: Mapping[str, str], typed: Mapping[str, Any]
+        self,
+        node_id: str,
+        own: Mapping[str, str],
+        values: Mapping[str, str],
+        typed: Mapping[str, Any],
+        own_typed: Mapping[str, Any],
     ) -> None:
         self._node_id = node_id
         self._own = own
         self._values = values
         self._typed = typed
+        self._own_typed = own_typed
 
     def __call__(self, name: str) -> str:
         """Return the value of a variable; raises KeyError if the node sees none of that name.
@@ -58,11 +68,11 @@ class Scope:
 
     def has_typed(self, name: str) -> bool:
         """Tell whether there is a value of that name that is more than its text."""
-        return name not in self._own and name in self._typed
+        return name in (self._own_typed if name in self._own else self._typed)
 
     def typed(self, name: str) -> Any:
         """Return a value for which `has_typed` is true; changing it changes nothing else."""
-        return msgspec.to_builtins(self._typed[name])
+        return msgspec.to_builtins((self._own_typed if name in self._own else self._typed)[name])
 
     def __iter__(self) -> Iterator[str]:
         """Return the names that the node sees."""
@@ -121,9 +131,17 @@ class RunVariables:
         if name not in self.given:
             self._typed[name] = value
 
-    def seen_by(self, node_id: str, own: Mapping[str, str]) -> Scope:
-        """Return what one node sees; `own` are its matrix values and what a handler is told."""
-        return Scope(node_id, own, self._values, self._typed)
+    def seen_by(
+        self, node_id: str, own: Mapping[str, str], own_typed: Mapping[str, Any] = _NO_VALUES
+    ) -> Scope:
+        """Return what one node sees.
+
+        Args:
+            node_id: Which.
+            own: Its matrix values, what a handler is told, or an item.
+            own_typed: Those of them that are more than texts, as they are.
+        """
+        return Scope(node_id, own, self._values, self._typed, own_typed)
 
     def exported(self, own: Mapping[str, str]) -> dict[str, str]:
         """Return what a task's environment shows: the variables whose names can be part of a shell name.

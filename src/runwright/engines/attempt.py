@@ -16,6 +16,7 @@ from runwright.core.states import TaskState
 from runwright.core.task import CacheUse, Result, Task, TaskId, replace
 from runwright.core.variables import Lookup, fill
 from runwright.core.workflow import TaskDefinition, Workflow
+from runwright.engines.groups import is_being_cancelled
 from runwright.engines.outcome import PLAIN_SUCCESS, Outcome, fits, plain, success_of
 from runwright.engines.progress import Progress
 from runwright.engines.session import RunSession
@@ -77,7 +78,7 @@ class Attempts:
         if self._reuse is None:
             return None
         definition = self._graph.definition(node)
-        if not definition.cache or self._options.no_cache:
+        if not definition.cache or definition.for_each or self._options.no_cache:
             return None
         row_id = self._graph.ids[node]
         own = self._graph.matrix(node) if definition.matrix else {}
@@ -114,11 +115,16 @@ class Attempts:
         return self._guarded(work, definition.timeout)
 
     def item(
-        self, row_id: str, definition: TaskDefinition, attempt: int, own: Mapping[str, str]
+        self,
+        row_id: str,
+        definition: TaskDefinition,
+        attempt: int,
+        own: Mapping[str, str],
+        typed: Mapping[str, Any],
     ) -> Awaitable[Outcome]:
         """Perform one attempt at an item of a task; its value is kept for the list, and registered by nobody."""
         self._session.begin(row_id, attempt, self._log_limit(definition))
-        return self._guarded(self._work(row_id, definition, attempt, own, is_item=True), definition.timeout)
+        return self._guarded(self._work(row_id, definition, attempt, own, typed), definition.timeout)
 
     def followup(self, task: Task, definition: TaskDefinition, attempt: int) -> Awaitable[Outcome]:
         """Perform one attempt at what the executor of a task asked for, within the `timeout` of that task."""
@@ -193,7 +199,7 @@ class Attempts:
         except RunwrightError as error:
             return self._broken(error.code, str(error))
         except asyncio.CancelledError:
-            if _is_being_cancelled():
+            if is_being_cancelled():
                 raise
             return self._broken("E_EXECUTOR", "its executor cancelled it without being asked to")
         except Exception as error:
@@ -211,11 +217,10 @@ class Attempts:
         definition: TaskDefinition,
         attempt: int,
         own: Mapping[str, str],
-        *,
-        is_item: bool = False,
+        item: Mapping[str, Any] | None = None,
     ) -> Outcome:
         body = self._body(definition)
-        lookup = self.variables.seen_by(row_id, own)
+        lookup = self.variables.seen_by(row_id, own, item or {})
         task = self._task_of(row_id, definition, attempt, own, lookup)
         register = body.register(lookup)
         if body.is_plain:
@@ -225,9 +230,8 @@ class Attempts:
             await self._commands(row_id, "pre", body.pre(lookup), surroundings)
             result = await self._executor.execute(self._session, task)
             await self._commands(row_id, "post", body.post(lookup), surroundings)
-        outcome = self._succeeded(
-            row_id, definition, "" if is_item else register, result, keeps=bool(register)
-        )
+        name = register if item is None else ""
+        outcome = self._succeeded(row_id, definition, name, result, keeps=bool(register))
         return self._decided(outcome, task.id) if definition.cache else outcome
 
     def _task_of(
@@ -244,23 +248,14 @@ class Attempts:
         args = body.typed_args(lookup) if takes_values else body.args(lookup)
         if definition.executor in self._with_env:
             args = _with_surroundings(args, self._surroundings(row_id, body, attempt, own, lookup))
-        if not definition.cache:
-            return Task(
-                id=TaskId(row_id),
-                executor=definition.executor,
-                args=args,
-                inputs=body.inputs(lookup),
-                outputs=body.outputs(lookup),
-                cache=CacheUse.OFF,
-            )
         return Task(
             id=TaskId(row_id),
             executor=definition.executor,
             args=args,
             inputs=body.inputs(lookup),
             outputs=body.outputs(lookup),
-            env=body.env_names,
-            cache=CacheUse.KEEP if self._options.no_cache else CacheUse.USE,
+            env=body.env_names if definition.cache else (),
+            cache=self._cache_use(definition),
         )
 
     def _decided(self, outcome: Outcome, task_id: TaskId) -> Outcome:
@@ -281,10 +276,16 @@ class Attempts:
             lookup = self.variables.seen_by(task.id, {})
             surroundings = self._surroundings(task.id, self._body(definition), attempt, {}, lookup)
             task = replace(task, args=_with_surroundings(task.args, surroundings))
-        result = await self._executor.execute(
-            self._session, replace(task, dependencies=(), cache=CacheUse.OFF)
-        )
-        return self._succeeded(task.id, definition, "", result, keeps=True)
+        use = self._cache_use(definition, task.cache)
+        result = await self._executor.execute(self._session, replace(task, dependencies=(), cache=use))
+        outcome = self._succeeded(task.id, definition, "", result, keeps=True)
+        return outcome if use is CacheUse.OFF else self._decided(outcome, task.id)
+
+    def _cache_use(self, definition: TaskDefinition, wanted: CacheUse = CacheUse.USE) -> CacheUse:
+        """Return what a cache may do for a task, or for a follow-up of one, which may want less."""
+        if not definition.cache:
+            return CacheUse.OFF
+        return CacheUse.KEEP if self._options.no_cache and wanted is CacheUse.USE else wanted
 
     def _succeeded(
         self, row_id: str, definition: TaskDefinition, register: str, result: Result, *, keeps: bool
@@ -381,11 +382,6 @@ class Attempts:
 
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _with_surroundings(args: Mapping[str, Any], surroundings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ in the log before the start of what depends on it. A child has succeeded when al
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from runwright.core.children import failure_of, fingerprint, item_tasks, items_of
+from runwright.core.children import failure_of, fingerprint, item_tasks, item_values, items_of
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.events import AnyEvent, ChildrenPlanned, TaskEnded, TaskRetrying, TaskStarted
 from runwright.core.graph import Graph
@@ -20,7 +21,7 @@ from runwright.core.workflow import ItemFailures, TaskDefinition
 from runwright.engines.attempt import Attempts
 from runwright.engines.family import Family, Member, children_of
 from runwright.engines.journal import Journal
-from runwright.engines.outcome import Outcome
+from runwright.engines.outcome import PLAIN_SUCCESS, Outcome
 from runwright.engines.progress import Progress
 from runwright.engines.slots import Slots
 from runwright.ports.system import Clock
@@ -77,16 +78,18 @@ class Children:
     async def of_items(self, node: int, attempt: int) -> Outcome:
         """Map a task over its list; the value is the list of the items' values."""
         try:
-            items = item_tasks(self.graph.ids[node], items_of(self.attempts.list_of(node)))
+            values = items_of(self.attempts.list_of(node))
         except TaskFailed as error:
             return self.failed(error.failure)
+        items = item_tasks(self.graph.ids[node], values)
         household = _Household(self, node)
-        outcome = await household.run(attempt, items, is_items=True)
+        outcome = await household.map(attempt, items, values)
         if outcome.state is not TaskState.SUCCEEDED:
             return outcome
         results = household.family.results()
-        values = [results[task.id].value if task.id in results else None for task in items]
-        return self.attempts.collected(node, values)
+        return self.attempts.collected(
+            node, [results[task.id].value if task.id in results else None for task in items]
+        )
 
     async def of_followups(self, node: int, attempt: int, own: Outcome) -> Outcome:
         """Run what the executor of a task asked for; the task's outcome is its own, or that its children failed."""
@@ -95,7 +98,7 @@ class Children:
             children = children_of(task, Result(followups=own.followups))
         except TaskFailed as error:
             return self.failed(error.failure)
-        outcome = await _Household(self, node).run(attempt, children, is_items=False)
+        outcome = await _Household(self, node).run(attempt, children)
         return own if outcome.state is TaskState.SUCCEEDED else outcome
 
     def failed(self, failure: Failure) -> Outcome:
@@ -112,17 +115,25 @@ class _Household:
         self._node_id = house.graph.ids[node]
         self._definition: TaskDefinition = house.graph.definition(node)
         self._policy = policy_of(self._definition)
-        self._items: frozenset[str] = frozenset()
+        self._items: Mapping[str, Mapping[str, Any]] = {}
         self._recorded: set[str] = set()
+        self._decided: dict[str, Outcome] = {}
         self._ignores = False
         self._keeps_going = False
 
-    async def run(self, attempt: int, tasks: Sequence[Task], *, is_items: bool) -> Outcome:
+    async def map(self, attempt: int, tasks: Sequence[Task], values: Sequence[Any]) -> Outcome:
+        """Run the task once for each item."""
+        self._items = {
+            task.id: item_values(value, index)
+            for index, (task, value) in enumerate(zip(tasks, values, strict=True))
+        }
+        self._ignores = self._definition.item_failures is ItemFailures.IGNORE
+        self._keeps_going = self._definition.item_failures is not ItemFailures.STOP
+        return await self.run(attempt, tasks)
+
+    async def run(self, attempt: int, tasks: Sequence[Task]) -> Outcome:
+        """Run tasks and all that follows from them."""
         house, definition = self._house, self._definition
-        if is_items:
-            self._items = frozenset(task.id for task in tasks)
-            self._ignores = definition.item_failures is ItemFailures.IGNORE
-            self._keeps_going = definition.item_failures is not ItemFailures.STOP
         self.family = Family(
             self._body,
             house.slots,
@@ -193,7 +204,8 @@ class _Household:
             house.progress.started(now, task.id, task.id, number, TaskRole.CHILD)
             if task.id in self._items:
                 own = {**house.graph.matrix(self._node), **task.args}
-                outcome = await house.attempts.item(task.id, self._definition, number, own)
+                typed = self._items[task.id]
+                outcome = await house.attempts.item(task.id, self._definition, number, own, typed)
             else:
                 outcome = await house.attempts.followup(task, self._definition, number)
         except asyncio.CancelledError:
@@ -207,6 +219,8 @@ class _Household:
         house = self._house
         house.attempts.variables.set(task.id, outcome.variables)
         result = Result(value=outcome.value, variables=outcome.variables, followups=outcome.followups)
+        if outcome.reason:
+            self._decided[task.id] = outcome
         try:
             if result.followups:
                 self._plan(task.id, number, children_of(task, result))
@@ -243,7 +257,8 @@ class _Household:
         task_id, result = member.task.id, member.result
         if task_id not in self._recorded and result is not None:
             number = self._house.made[task_id]
-            self._end(task_id, number, TaskState.SUCCEEDED, result=result)
+            decided = self._decided.pop(task_id, PLAIN_SUCCESS)
+            self._end(task_id, number, TaskState.SUCCEEDED, result=result, decided=decided)
 
     def _record_rest(self) -> None:
         """End the children that have not: what did not start, and what waited for its own."""
@@ -268,6 +283,7 @@ class _Household:
         reason: str = "",
         failure: Failure | None = None,
         result: Result | None = None,
+        decided: Outcome = PLAIN_SUCCESS,
     ) -> None:
         self._recorded.add(task_id)
         event = TaskEnded(
@@ -275,12 +291,14 @@ class _Household:
             task_id=task_id,
             attempt=number,
             state=state,
-            reason=reason if failure is None else failure.message,
+            reason=(reason or decided.reason) if failure is None else failure.message,
             failure=failure,
             value=None if result is None else result.value,
             variables={} if result is None else result.variables,
             ignored=self._ignores and state is TaskState.FAILED,
             role=TaskRole.CHILD,
+            details=decided.details,
+            spared=decided.spared,
         )
         self._append(event, lazy=True)
         self._house.progress.ended(event, task_id)

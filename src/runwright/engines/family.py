@@ -7,7 +7,7 @@ from contextvars import Context, copy_context
 from runwright.core.errors import DefinitionError, Failure, TaskFailed
 from runwright.core.followups import adopt
 from runwright.core.task import Result, Task, TaskId
-from runwright.engines.groups import cancel_once
+from runwright.engines.groups import cancel_once, is_being_cancelled
 from runwright.engines.slots import Held, Slots
 
 Body = Callable[[Task], Awaitable[Result]]
@@ -214,9 +214,3 @@ def children_of(task: Task, result: Result) -> tuple[Task, ...]:
         return adopt(task.id, result.followups) if result.followups else ()
     except DefinitionError as error:
         raise TaskFailed(Failure(code="E_FOLLOWUPS", message=str(error))) from None
-
-
-def is_being_cancelled() -> bool:
-    """Tell whether somebody has cancelled the running task."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVa
 from msgspec import Struct, field
 
 from runwright.core.errors import Problem, UsageError
-from runwright.core.reference import Arguments, Graph, Reference
+from runwright.core.reference import Arguments, Graph, Reference, Template
 from runwright.executors.inside import body, is_inside
 from runwright.wiring.flow_names import function_name
 
@@ -53,6 +53,8 @@ class TaskOptions(TypedDict, total=False):
     cleanup: str | Sequence[str]
     tags: Sequence[str]
     max_log_bytes: int | str
+    pool: int
+    item_failures: Literal["stop", "continue", "ignore"]
 
 
 class CallOptions(TaskOptions, total=False):
@@ -60,6 +62,9 @@ class CallOptions(TaskOptions, total=False):
 
     key: str
 
+
+EACH_ITEM = Template("{{.item}}")
+"""Stands for the item in the arguments of a task that is mapped over a list that is not known yet."""
 
 OF_FUNCTION = ("mode", "pickle")
 """Options that are arguments of the executor."""
@@ -132,14 +137,16 @@ class FlowTask(Generic[P, R]):
     def map(self, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> list[R]:
         """Add a call for each item, which is the first argument; the others are the same for all.
 
+        If the items are the value of a task, which is known only when the workflow runs, there is one node, which is
+        mapped over them then; what is returned stands for the list of values. `pool` and `item_failures` are for this.
+
         Raises:
-            UsageError: As by a call; also if the items are the value of a task, which is not known yet.
+            UsageError: As by a call.
         """
-        if isinstance(items, Reference):
-            message = f'"{items.name}" is not known yet, so there can\'t be a task for each of its items'
-            raise UsageError((Problem(message=message, suggestion="map over a list that is there already"),))
         if is_inside():
             return [self.function(item, *args, **kwargs) for item in items]
+        if isinstance(items, Reference):
+            return cast("list[R]", self._add((EACH_ITEM, *args), kwargs, over=items))
         return [cast("R", self._add((item, *args), kwargs, many=True)) for item in items]
 
     def after(self, *others: object) -> "FlowTask[P, R]":
@@ -154,7 +161,14 @@ class FlowTask(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<task {self._name}>"
 
-    def _add(self, args: Sequence[object], kwargs: Mapping[str, object], *, many: bool = False) -> Reference:
+    def _add(
+        self,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        many: bool = False,
+        over: Reference | None = None,
+    ) -> Reference:
         base = str(self._options.get("key") or getattr(self.function, "__name__", "task"))
         arguments = Arguments(self._graph, f"task {base}")
         called = self._bound(base, args, kwargs)
@@ -166,7 +180,10 @@ class FlowTask(Generic[P, R]):
             **_if_any("kwargs", {name: arguments.plain(each, name) for name, each in called.kwargs.items()}),
         }
         arguments.come_after(self._after)
-        node = Node(_table(self._options, made), arguments.needs, *_place())
+        table = _table(self._options, made)
+        if over is not None:
+            table["for_each"] = arguments.plain(over, "the list of items")
+        node = Node(table, arguments.needs, *_place())
         named = "" if many else str(self._options.get("key", ""))
         return self._graph.add(base, named, node)
 
