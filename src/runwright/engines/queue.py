@@ -1,0 +1,411 @@
+"""The queue: what its server and callers in the same process share.
+
+It decides with `core`, keeps everything in a `JobStore`, and holds nothing that matters: several may work on one store.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from msgspec import Struct, structs
+
+from runwright.core.errors import DefinitionError, Problem, RunwrightError, StoreError
+from runwright.core.job import Job
+from runwright.core.job_mask import masked
+from runwright.core.job_requests import (
+    dequeue_problems,
+    entry_problems,
+    heartbeat_problems,
+    job_numbers,
+    message_text,
+    settings_problems,
+    settled_entry,
+)
+from runwright.core.job_rows import (
+    Beat,
+    Claim,
+    Claimed,
+    Ended,
+    Ending,
+    JobAttempt,
+    JobFilter,
+    JobLease,
+    JobRow,
+    QueueRow,
+    QueueSettings,
+    Verdict,
+    WorkerRow,
+)
+from runwright.core.job_wire import (
+    DequeueRequest,
+    ExecutionLogEntry,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    QueueJobIds,
+    SubmitRequest,
+)
+from runwright.core.tokens import digest_of
+from runwright.engines.job_logs import TAIL_BYTES, EntryView, JobLogs, News
+from runwright.engines.queue_care import Care
+from runwright.engines.steady import SteadyClock
+from runwright.engines.submission import JobCheck, new_job, opened_job
+from runwright.engines.token_book import LeaseHolder, TokenBook
+from runwright.engines.worker_book import WorkerBook
+from runwright.ports.jobs import GivenJob, JobStore, Sealer
+from runwright.ports.system import Clock
+
+LONGEST_WAIT = 60.0
+"""Seconds that a dequeue may wait for a job."""
+
+LOOK_SECONDS = 5.0
+"""How often a dequeue that waits looks by itself, should the store's bell not have rung."""
+
+
+class JobDetail(Struct, frozen=True, kw_only=True):
+    """A job with its attempts and its document, whose secrets are masked."""
+
+    row: JobRow
+    attempts: list[JobAttempt]
+    document: dict[str, Any]
+
+
+class QueueOptions(Struct, frozen=True, kw_only=True):
+    """How a queue is run.
+
+    Attributes:
+        lease_seconds: How long a lease holds after a heartbeat; half as long before the first.
+        keep_days: How long jobs that have ended are kept; 0 for ever.
+    """
+
+    lease_seconds: float = 25.0
+    keep_days: float = 30.0
+
+
+def no_check(job: Job) -> tuple[Problem, ...]:
+    """Find nothing wrong with a job."""
+    return ()
+
+
+class Queue:
+    """Queues jobs, gives them to workers and takes what they say of them.
+
+    Args:
+        store: Where it all is.
+        clock: Time.
+        sealer: Encrypts jobs with secrets; without one they are refused.
+        new_token: Returns a fresh random token for a lease.
+        options: How it is run.
+        check: Finds what is wrong with a job that is submitted.
+        on_error: Told errors of the store that nobody else would learn of.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        clock: Clock,
+        sealer: Sealer | None,
+        new_token: Callable[[], str],
+        *,
+        options: QueueOptions | None = None,
+        check: JobCheck = no_check,
+        on_error: Callable[[RunwrightError], None] = lambda error: None,
+    ) -> None:
+        self.options = options or QueueOptions()
+        self.clock = SteadyClock(clock)
+        self.store = store
+        self.tokens = TokenBook(store, self.clock)
+        self._sealer = sealer
+        self._new_token = new_token
+        self._check = check
+        self._on_error = on_error
+        self._logs = JobLogs(store, self.clock)
+        self._workers = WorkerBook(store, self.clock)
+        self._care = Care(store, self.clock, self.options.keep_days, on_error)
+        self._bells: set[asyncio.Task[bool]] = set()
+        self._turn = 0
+        self._is_closing = False
+
+    # -- users -------------------------------------------------------------------------------------------------
+
+    async def submit(self, asks: Sequence[SubmitRequest]) -> list[int]:
+        """Queue jobs, all or none, and return their ids; when this returns, they survive power loss.
+
+        Raises:
+            DefinitionError: With everything that is wrong with them.
+        """
+        jobs = [new_job(ask, self._check, self._sealer) for ask in asks]
+        return await self.store.submit(jobs, self.clock.now())
+
+    async def show(self, job_id: int) -> JobDetail:
+        """Return a job with its attempts and its document.
+
+        Raises:
+            JobNotFound: If there is none.
+        """
+        row = await self.store.job(job_id)
+        attempts = await self.store.attempts(job_id)
+        job = opened_job(await self.store.payload(job_id), self._sealer, is_sealed=row.sealed)
+        return JobDetail(row=row, attempts=attempts, document=masked(job))
+
+    async def jobs(self, which: JobFilter) -> list[JobRow]:
+        """Return jobs, newest first."""
+        return await self.store.jobs(which)
+
+    async def cancel(self, job_id: int, reason: str) -> JobRow:
+        """Ask for a job to be stopped.
+
+        Raises:
+            JobNotFound: If there is none.
+            JobHasEnded: If it has completed or failed.
+        """
+        row = await self.store.cancel(job_id, message_text(reason), self.clock.now())
+        self._logs.stir(job_id)
+        return row
+
+    async def retry(self, job_id: int) -> JobRow:
+        """Queue a job again that failed, was canceled or waits for its next attempt.
+
+        Raises:
+            JobNotFound: If there is none.
+            JobHasEnded: If it is queued, processing or completed.
+        """
+        return await self.store.retry(job_id, self.clock.now())
+
+    async def log(self, job_id: int, attempt: int | None = None, tail: int = TAIL_BYTES) -> list[EntryView]:
+        """Return the log of an attempt: of the newest if it is None, of all if it is 0.
+
+        Raises:
+            JobNotFound: If there is no such job.
+        """
+        return await self._logs.read(job_id, attempt, tail)
+
+    def follow(self, job_id: int, attempt: int | None = None) -> AsyncIterator[News]:
+        """Yield a job's log as it grows, until the job has ended; `JobLogs.follow` says more."""
+        return self._logs.follow(job_id, attempt)
+
+    async def queues(self) -> list[QueueRow]:
+        """Return every queue."""
+        return await self.store.queues()
+
+    async def set_queue(self, settings: QueueSettings) -> None:
+        """Say how a queue is served from now on.
+
+        Raises:
+            DefinitionError: If it can't have this name, or a bound is negative.
+        """
+        _refuse(settings_problems(settings))
+        await self.store.set_queue(settings)
+
+    async def workers(self) -> list[WorkerRow]:
+        """Return every worker that was heard of."""
+        return await self.store.workers()
+
+    # -- workers -----------------------------------------------------------------------------------------------
+
+    async def dequeue(self, ask: DequeueRequest, queue: str = "", token_id: int = 0) -> GivenJob | None:
+        """Give a worker a job; waits for one as long as it allows, `LONGEST_WAIT` at most.
+
+        Args:
+            ask: What the worker says.
+            queue: Where to look; empty for the queues that `ask` names.
+            token_id: Of the worker's own token.
+
+        Raises:
+            DefinitionError: With everything that is wrong with the request.
+        """
+        self.check_dequeue(ask, queue)
+        until = self.clock.monotonic() + min(ask.wait_seconds, LONGEST_WAIT)
+        given = await self._take(ask, queue, token_id)
+        while given is None and not self._is_closing and (left := until - self.clock.monotonic()) > 0:
+            given = await self._take_later(ask, queue, token_id, min(left, LOOK_SECONDS))
+        return given
+
+    def check_dequeue(self, ask: DequeueRequest, queue: str) -> None:
+        """Refuse a request for a job that is wrong.
+
+        Raises:
+            DefinitionError: With everything that is wrong.
+        """
+        _refuse(dequeue_problems(ask, (queue,) if queue else ask.queues))
+
+    async def _take_later(
+        self, ask: DequeueRequest, queue: str, token_id: int, seconds: float
+    ) -> GivenJob | None:
+        """Listen for the store's bell, look once more, and wait; the bell is heard from before the look on."""
+        queues = (queue,) if queue else ask.queues
+        bell = asyncio.ensure_future(self.store.wait(queues, seconds))
+        self._bells.add(bell)
+        try:
+            given = await self._take(ask, queue, token_id)
+            if given is None:
+                await asyncio.wait({bell})
+                if not bell.cancelled():
+                    bell.result()
+            return given
+        finally:
+            self._bells.discard(bell)
+            bell.cancel()
+
+    async def _take(self, ask: DequeueRequest, queue: str, token_id: int) -> GivenJob | None:
+        """Return the next job that can be read; one that can't be has failed."""
+        queues = (queue,) if queue else self._in_turn(ask.queues)
+        while queues:
+            token = self._new_token()
+            claim = Claim(
+                queues=queues,
+                worker=ask.executor_name,
+                digests=(digest_of(token),),
+                boot_id=ask.boot_id,
+                token_id=token_id,
+                labels=ask.labels,
+                lease_seconds=self.options.lease_seconds,
+                first_seconds=self.options.lease_seconds / 2,
+            )
+            claimed = await self._claimed(claim)
+            if claimed is None:
+                return None
+            if (given := await self._given(claimed, token, is_named=not queue)) is not None:
+                self.tokens.remember(token, LeaseHolder(claimed.lease, claimed.queue, ask.executor_name))
+                return given
+        return None
+
+    def _in_turn(self, queues: Sequence[str]) -> tuple[str, ...]:
+        """Return queues in an order that begins with another one each time, so that none starves."""
+        unique = tuple(dict.fromkeys(queues))
+        self._turn += 1
+        at = self._turn % len(unique) if unique else 0
+        return unique[at:] + unique[:at]
+
+    async def _claimed(self, claim: Claim) -> Claimed | None:
+        """Claim a job; if the caller has gone away meanwhile, give it back."""
+        asking = asyncio.ensure_future(self.store.exchange((), claim, self.clock.now()))
+        try:
+            _, found = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(StoreError):
+                _, found = await asking
+                await self._give_back(found)
+            raise
+        return found[0] if found else None
+
+    async def _give_back(self, found: Sequence[Claimed]) -> None:
+        reason = "the worker went away before it got the job"
+        back = [Ending(lease=one.lease, verdict=Verdict.HANDED_BACK, message=reason) for one in found]
+        await self.store.exchange(back, None, self.clock.now())
+
+    async def _given(self, claimed: Claimed, token: str, *, is_named: bool) -> GivenJob | None:
+        try:
+            job = opened_job(claimed.payload, self._sealer, is_sealed=claimed.sealed)
+        except RunwrightError as error:
+            await self._unreadable(claimed, error)
+            return None
+        name = claimed.queue if is_named else ""
+        return GivenJob(
+            job=structs.replace(job, id=claimed.job_id, token=token, queue=name),
+            queue=claimed.queue,
+            attempt=claimed.attempt,
+            lease_seconds=self.options.lease_seconds,
+        )
+
+    async def _unreadable(self, claimed: Claimed, error: RunwrightError) -> None:
+        """Let a job fail that can't be opened: else it would come again and again."""
+        self._on_error(error)
+        message = f"the server can't open the job: {error}"
+        ending = Ending(lease=claimed.lease, verdict=Verdict.FAILED, message=message)
+        await self.store.exchange([ending], None, self.clock.now())
+
+    async def heartbeat(self, beat: HeartbeatRequest, queue: str = "") -> HeartbeatResponse:
+        """Keep the leases of a worker, and tell it which of its jobs it holds and which it must stop.
+
+        Args:
+            beat: What the worker says.
+            queue: Where its jobs are; empty if `beat` names the queues, and then ids come back as ``<id>-<queue>``.
+
+        Raises:
+            DefinitionError: With everything that is wrong with the request.
+        """
+        groups = (QueueJobIds(queue_name=queue, job_ids=beat.job_ids),) if queue else beat.job_ids_by_queue
+        queues = (queue,) if queue else beat.queue_names
+        _refuse(heartbeat_problems(beat, groups, queues))
+        answers = await asyncio.gather(*(self._beaten(beat, group) for group in groups if group.job_ids))
+        await self._noted(beat, queues)
+        form = "{}" if queue else "{}-{}"
+        return HeartbeatResponse(
+            known_ids=tuple(form.format(number, name) for name, known, _ in answers for number in known),
+            cancel_ids=tuple(form.format(number, name) for name, _, cancel in answers for number in cancel),
+        )
+
+    async def _beaten(
+        self, beat: HeartbeatRequest, group: QueueJobIds
+    ) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        answer = await self.store.heartbeat(
+            Beat(
+                worker=beat.executor_name,
+                boot_id=beat.boot_id,
+                queue=group.queue_name,
+                job_ids=job_numbers(group.job_ids),
+                lease_seconds=self.options.lease_seconds,
+            ),
+            self.clock.now(),
+        )
+        return group.queue_name, answer.known, answer.cancel
+
+    async def _noted(self, beat: HeartbeatRequest, queues: tuple[str, ...]) -> None:
+        """Note what a worker says of itself; a heartbeat is good also if that can't be kept."""
+        try:
+            await self._workers.note(beat, queues)
+        except StoreError as error:
+            self._on_error(error)
+
+    async def add_entry(self, lease: JobLease, entry: ExecutionLogEntry) -> int:
+        """Begin an entry of a job's log; returns its number.
+
+        Raises:
+            DefinitionError: If something is wrong with it.
+            LeaseLost: If the lease does not hold.
+        """
+        _refuse(entry_problems(entry))
+        number = await self.store.add_entry(lease, settled_entry(entry), self.clock.now())
+        self._logs.stir(lease.job_id)
+        return number
+
+    async def update_entry(
+        self, lease: JobLease, number: int, entry: ExecutionLogEntry, out_offset: int | None = None
+    ) -> None:
+        """Replace an entry of a job's log, or with an offset add to its output.
+
+        Raises:
+            DefinitionError: If something is wrong with it.
+            LeaseLost: If the lease does not hold.
+            JobNotFound: If there is no such entry.
+            ConflictError: If bytes between are missing, or the output would grow above its limit.
+        """
+        _refuse(entry_problems(entry, out_offset))
+        await self.store.update_entry(lease, number, settled_entry(entry), out_offset, self.clock.now())
+        self._logs.stir(lease.job_id)
+
+    async def finish(self, lease: JobLease, verdict: Verdict, message: str = "") -> Ended:
+        """Take a worker's last word on an attempt; the same word again is told apart, and changes nothing."""
+        ending = Ending(lease=lease, verdict=verdict, message=message_text(message))
+        (ended,), _ = await self.store.exchange([ending], None, self.clock.now())
+        self._logs.stir(lease.job_id)
+        return ended
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look after the queue until cancelled: jobs become ready, leases lapse, old jobs are removed."""
+        await self._care.run()
+
+    def close(self) -> None:
+        """End whatever waits for jobs or logs, with what there is; the store stays open."""
+        self._is_closing = True
+        self._logs.close()
+        for bell in self._bells:
+            bell.cancel()
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    if found := list(problems):
+        raise DefinitionError(found)
