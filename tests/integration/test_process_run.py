@@ -16,7 +16,7 @@ from runwright.adapters.process import WardenProcesses
 from runwright.adapters.warden_start import start_warden
 from runwright.core.errors import TaskFailed
 from runwright.ports.executor import Stream
-from runwright.ports.system import Command, Exit
+from runwright.ports.system import Command, Exit, process_group
 
 GIANT = int(os.environ.get("RUNWRIGHT_GIANT_BYTES", str(1 << 30)))
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -281,6 +281,36 @@ def test_cancellation_waits_for_the_grace_and_can_be_hastened(tmp_path: Path) ->
             await task
         assert loop.time() - start < 10
         assert survivors.alive_in(tmp_path) == []
+
+    using(scenario)
+
+
+def test_the_grace_of_one_group_alone_is_skipped(tmp_path: Path) -> None:
+    stubborn = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+
+    async def in_group(processes: WardenProcesses, group: str) -> "asyncio.Task[Exit]":
+        before = process_group.set(group)
+        try:
+            return await started(processes, sh(stubborn, tmp_path, kill_grace=60.0), Output())
+        finally:
+            process_group.reset(before)
+
+    async def scenario(processes: WardenProcesses) -> None:
+        one, other = await in_group(processes, "one"), await in_group(processes, "other")
+        one.cancel()
+        other.cancel()
+        assert not await done_within(one, 0.1)
+        processes.skip_grace("one")
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        late = await in_group(processes, "one")
+        late.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        assert not await done_within(other, 0.1), "it has its grace"
+        processes.skip_grace("other")
+        with pytest.raises(asyncio.CancelledError):
+            await other
 
     using(scenario)
 

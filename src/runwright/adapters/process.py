@@ -18,7 +18,7 @@ from typing import Any
 from runwright.adapters.reports import failure, leaves_usable, to_exit
 from runwright.adapters.warden_start import WardenHandle, start_warden
 from runwright.ports.executor import Stream
-from runwright.ports.system import Command, Exit
+from runwright.ports.system import Command, Exit, process_group
 
 CHUNK = 1 << 16
 DRAIN_CHUNKS = 1024
@@ -41,7 +41,7 @@ class WardenProcesses:
         self._handle = handle
         self._idle: list[_Guard] = []
         self._busy: set[_Guard] = set()
-        self._no_grace = False
+        self._hurried: set[str] = set()
 
     async def run(self, command: Command, on_output: OnOutput) -> Exit:
         """Run one process to its end, as `ports.system.Processes` says.
@@ -51,12 +51,13 @@ class WardenProcesses:
         if not command.argv:
             raise failure("E_SPAWN", "there is no command to run")
         guard = self._take_guard()
+        guard.group = process_group.get()
         self._busy.add(guard)
         try:
             await guard.start(command, on_output)
             return guard.outcome(command)
         except asyncio.CancelledError:
-            guard.stop(0.0 if self._no_grace else command.kill_grace)
+            guard.stop(0.0 if self._hurried & {guard.group, ""} else command.kill_grace)
             await guard.wait_idle()
             raise
         finally:
@@ -66,11 +67,11 @@ class WardenProcesses:
             else:
                 guard.close()
 
-    def skip_grace(self) -> None:
-        """Send SIGKILL at once to every tree that is being stopped, and to those stopped from now on."""
-        self._no_grace = True
+    def skip_grace(self, group: str = "") -> None:
+        """Send SIGKILL at once to every tree of a group, or to all, that is being stopped or will be."""
+        self._hurried.add(group)
         for guard in self._busy:
-            if guard.stopping:
+            if guard.stopping and group in {guard.group, ""}:
                 guard.stop(0.0)
 
     async def close(self) -> None:
@@ -127,6 +128,7 @@ class _Guard:
         self.on_output: OnOutput | None = None
         self.error: BaseException | None = None
         self.stopping = False
+        self.group = ""
         self.unread = select.poll()
         self.unread.register(self.out, select.POLLIN)
         self.unread.register(self.err, select.POLLIN)

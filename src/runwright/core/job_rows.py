@@ -158,6 +158,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
 
     Attributes:
         digest: Which of the digests of the claim is its token's.
+        labels: What the job asks a worker to offer.
     """
 
     job_id: int
@@ -166,6 +167,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     payload: bytes
     sealed: bool
     digest: bytes
+    labels: tuple[str, ...] = ()
 
     @property
     def lease(self) -> JobLease:

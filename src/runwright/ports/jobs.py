@@ -1,9 +1,9 @@
 """The job queue: its durable state, and how a worker sees it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -28,7 +28,13 @@ from runwright.core.job_rows import (
     TokenRow,
     WorkerRow,
 )
-from runwright.core.job_wire import DequeueRequest, ExecutionLogEntry, HeartbeatRequest, HeartbeatResponse
+from runwright.core.job_wire import (
+    DequeueRequest,
+    ExecutionLogEntry,
+    HeartbeatRequest,
+    HeartbeatResponse,
+    SubmitRequest,
+)
 from runwright.ports.executor import Stream
 from runwright.ports.system import Exit
 
@@ -229,12 +235,19 @@ class GivenJob(Struct, frozen=True, kw_only=True):
         queue: Its queue, also where the document names none.
         attempt: From 1.
         lease_seconds: How long the lease holds after a heartbeat.
+        labels: What the job asks a worker to offer.
     """
 
     job: Job
     queue: str
     attempt: int = 1
     lease_seconds: float = 25.0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def uid(self) -> str:
+        """The job among those of all queues: ``<id>-<queue>``."""
+        return f"{self.job.id}-{self.queue}"
 
 
 class JobSource(Protocol):
@@ -272,6 +285,56 @@ class JobSource(Protocol):
 
     async def hand_back(self, given: GivenJob, reason: str) -> None:
         """Give the job back, unfinished."""
+        ...
+
+    async def close(self) -> None:
+        """Free the connections; safe to call twice."""
+        ...
+
+
+class JobQueueClient(Protocol):
+    """A queue as those see it who submit jobs and steer them. Answers are the plain data of the server's JSON.
+
+    Errors are those of `JobSource`; `JobNotFound` and `JobHasEnded` are told apart, and `DefinitionError` is a job that
+    the server found wrong.
+    """
+
+    async def submit(self, ask: SubmitRequest) -> int:
+        """Queue a job; returns its id."""
+        ...
+
+    async def job(self, job_id: int) -> Mapping[str, Any]:
+        """Return a job with its state and its attempts."""
+        ...
+
+    async def jobs(self, which: JobFilter) -> Sequence[Mapping[str, Any]]:
+        """Return jobs, newest first."""
+        ...
+
+    async def log(
+        self, job_id: int, attempt: int | None = None, tail: int | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Return the entries of an attempt's log: of the newest if it is None, of all if it is 0."""
+        ...
+
+    def follow(self, job_id: int) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield what the log gains until the job has ended; a connection that breaks is made again."""
+        ...
+
+    async def cancel(self, job_id: int, reason: str = "") -> Mapping[str, Any]:
+        """Ask for a job to be stopped; returns it."""
+        ...
+
+    async def retry(self, job_id: int) -> Mapping[str, Any]:
+        """Queue a job again; returns it."""
+        ...
+
+    async def queues(self) -> Sequence[Mapping[str, Any]]:
+        """Return every queue with its counts."""
+        ...
+
+    async def workers(self) -> Sequence[Mapping[str, Any]]:
+        """Return every worker that the server has heard of."""
         ...
 
     async def close(self) -> None:

@@ -1,9 +1,10 @@
 """The doors out of an engine: time, processes and the files of a run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -59,6 +60,10 @@ class Exit(Struct, frozen=True, kw_only=True):
     signal: int | None = None
 
 
+process_group: ContextVar[str] = ContextVar("runwright_process_group", default="")
+"""Which group the processes are of that are started from here on; empty for none."""
+
+
 class Processes(Protocol):
     """Starts processes and makes sure that their whole tree ends with them."""
 
@@ -75,8 +80,12 @@ class Processes(Protocol):
         """
         ...
 
-    def skip_grace(self) -> None:
-        """Send SIGKILL at once to every tree that is being stopped, and to those stopped from now on."""
+    def skip_grace(self, group: str = "") -> None:
+        """Send SIGKILL at once to every tree that is being stopped, and to those stopped from now on.
+
+        Args:
+            group: Only to those of one `process_group`; empty for all.
+        """
         ...
 
     async def close(self) -> None:
@@ -146,4 +155,20 @@ class Threads(Protocol):
 
     def close(self) -> None:
         """Let the thread end; safe to call twice."""
+        ...
+
+
+class SideLoop(Protocol):
+    """Runs one coroutine where neither a busy event loop nor a function that blocks can hold it up."""
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin the work, beside everything else."""
+        ...
+
+    async def close(self) -> None:
+        """Cancel the work and wait until it has ended; safe to call twice.
+
+        Raises:
+            Exception: What the work raised by itself.
+        """
         ...

@@ -45,6 +45,7 @@ class FakeProcesses:
         running: The texts of those that have not ended.
         cancelled: Every command that was stopped, in order.
         grace_skipped: True once somebody asked for it.
+        hurried: For which groups, in order.
         closed: True once it has been closed.
     """
 
@@ -59,6 +60,7 @@ class FakeProcesses:
         self.running: list[str] = []
         self.cancelled: list[Command] = []
         self.grace_skipped = False
+        self.hurried: list[str] = []
         self.closed = False
 
     async def run(self, command: Command, on_output: Callable[[Stream, bytes], None]) -> Exit:
@@ -82,9 +84,10 @@ class FakeProcesses:
         while text not in self.running:
             await self._changed.wait()
 
-    def skip_grace(self) -> None:
-        """Remember that somebody asked."""
+    def skip_grace(self, group: str = "") -> None:
+        """Remember that somebody asked, and for whom."""
         self.grace_skipped = True
+        self.hurried.append(group)
 
     async def close(self) -> None:
         """Remember that it is closed."""
