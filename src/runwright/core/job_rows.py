@@ -10,6 +10,12 @@ from runwright.core.states import FINAL_JOB_STATES, JobState
 LONGEST_RETRY_DELAY = 3_600.0
 """Seconds that the delay before another attempt may grow to."""
 
+MAX_JOB_OUTPUT_BYTES = 1 << 30
+"""Most output of a job that is kept, over all its attempts."""
+
+NO_REASON = "no reason was given"
+"""Stands for the reason of a cancel that comes without one, since a reason is what tells that a job is to be stopped."""
+
 
 class Verdict(StrEnum):
     """What a worker says when it stops working on a job.
@@ -71,6 +77,7 @@ class JobRow(Struct, frozen=True, kw_only=True):
         failures: Attempts that ended in failure since it was submitted or retried.
         resets: Leases that lapsed since then.
         available_at: Not given to a worker before.
+        finished_at: When its last attempt ended or it was canceled; None while it is queued or processing.
         lease_until: When the lease lapses; None if nobody has one.
         cancel_reason: Why it is to be stopped; empty if nobody asked.
         message: Why it failed or was canceled.
@@ -357,6 +364,13 @@ def state_after(verdict: Verdict, *, failures: int, max_attempts: int, is_cancel
         return JobState.QUEUED
     may_retry = verdict is Verdict.ERRORED and failures + 1 < max_attempts
     return JobState.ERRORED if may_retry else JobState.FAILED
+
+
+def message_after(state: JobState, said: str, cancel_reason: str) -> str:
+    """Return a job's message after a worker's last word: a job that is queued again or complete has none."""
+    if state is JobState.CANCELED:
+        return cancel_reason
+    return said if state in (JobState.ERRORED, JobState.FAILED) else ""
 
 
 def state_after_lapse(*, resets: int, max_resets: int, is_canceled: bool) -> JobState:
