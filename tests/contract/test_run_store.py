@@ -1,4 +1,4 @@
-"""What every `RunStore` does; one suite for the store on disk and for the fake."""
+"""What every `RunStore` does; one suite for the stores on databases and for the fake."""
 
 import asyncio
 import os
@@ -24,6 +24,7 @@ from store_samples import (
     started,
 )
 
+from runwright.adapters.postgres import PostgresStore
 from runwright.adapters.sqlite import SqliteStore
 from runwright.core.errors import AmbiguousRunId, Failure, LeaseLost, RunIsActive, RunNotFound, StoreError
 from runwright.core.events import AttemptsReserved, CancelRequested, RunEnded, RunResumed, TaskRetrying
@@ -38,16 +39,21 @@ def world():
     return World()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 def check(request, world, tmp_path):
     """Run a test's coroutine on a fresh store."""
 
+    def make():
+        how = {"now": world.now, "is_alive": world.is_alive}
+        if request.param == "sqlite":
+            return SqliteStore.open(tmp_path / "runs.db", **how)
+        if request.param == "postgres":
+            return PostgresStore.open(request.getfixturevalue("postgres").create_database(), **how)
+        return MemoryStore(**how)
+
     def checked(work):
         async def whole():
-            if request.param == "sqlite":
-                store = SqliteStore.open(tmp_path / "runs.db", now=world.now, is_alive=world.is_alive)
-            else:
-                store = MemoryStore(now=world.now, is_alive=world.is_alive)
+            store = make()
             try:
                 return await work(store)
             finally:
@@ -317,7 +323,7 @@ def test_appends_take_effect_in_order_and_all_of_a_call_or_none(check):
 
 
 def _is_disk(store):
-    return isinstance(store, SqliteStore)
+    return not isinstance(store, MemoryStore)
 
 
 def test_two_runs_share_a_store(check):
@@ -659,7 +665,7 @@ SEED = int(os.environ.get("RUNWRIGHT_SEED", "20260301"))
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_every_store_makes_the_same_rows_of_the_same_events(number, tmp_path):
+def test_every_store_makes_the_same_rows_of_the_same_events(number, tmp_path, postgres):
     seed = SEED + number
     print(f"RUNWRIGHT_SEED={SEED}, case {number}")
 
@@ -671,6 +677,7 @@ def test_every_store_makes_the_same_rows_of_the_same_events(number, tmp_path):
             SqliteStore.open(tmp_path / "runs.db"),
             MemoryStore(),
             SqliteStore.open(tmp_path / "single.db"),
+            PostgresStore.open(postgres.create_database()),
         ]
         seen = []
         for place, store in enumerate(stores):
@@ -695,6 +702,6 @@ def test_every_store_makes_the_same_rows_of_the_same_events(number, tmp_path):
                 )
             )
             await store.close()
-        assert seen[0] == seen[1] == seen[2]
+        assert seen[0] == seen[1] == seen[2] == seen[3]
 
     run_async(work())

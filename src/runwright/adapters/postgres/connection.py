@@ -24,7 +24,7 @@ import psycopg
 
 from runwright.adapters.failpoints import failpoint
 from runwright.adapters.postgres.address import Address
-from runwright.adapters.postgres.errors import Passes, explain, is_coming, is_passing
+from runwright.adapters.postgres.errors import Passes, explain, is_coming, is_lost, is_passing
 from runwright.adapters.sql import migrations
 from runwright.core.errors import StoreError
 
@@ -202,6 +202,12 @@ class Link:
 
         return self.run(whole)
 
+    def has_tables(self, connection: Connection) -> bool:
+        """Tell whether there are tables of ours by now."""
+        if self.is_empty:
+            self._look(connection)
+        return not self.is_empty
+
     def give_up(self) -> None:
         """Wait for no lost server any longer; safe to call from another thread."""
         self._closing.set()
@@ -223,7 +229,7 @@ class Link:
                 deadline = deadline or now + self._patience
                 if not passes(error, self._connection) or now >= deadline:
                     raise explain(self.address, error) from error
-                self._drop_if_broken()
+                self._drop_if_lost(error)
             if self._closing.wait(pause):
                 raise StoreError(f"{self.address.shown}: the store has been closed")
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -247,6 +253,7 @@ class Link:
         else:
             migrate(connection, self.address)
 
-    def _drop_if_broken(self) -> None:
-        if self._connection is not None and self._connection.closed:
+    def _drop_if_lost(self, error: psycopg.Error) -> None:
+        if self._connection is not None and is_lost(error, self._connection):
+            self._connection.close()
             self._connection = None

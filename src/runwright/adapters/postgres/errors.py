@@ -15,6 +15,9 @@ _AGAIN = ("40001", "40P01")
 
 _FULL = "the server's disk is full; free some space, then `runwright resume` the run"
 
+_ENDS = ("08", "57P0")
+"""How states begin that tell of a lost connection, or of a server that stops or starts."""
+
 _BY_STATE = {
     "25006": "this server takes no writes now (it is a standby, or set to read-only); name the one that does",
     "42501": "this user may not do that here; grant it CREATE on the database, or let the owner of its tables connect",
@@ -78,7 +81,12 @@ def is_passing(error: psycopg.Error, connection: psycopg.Connection[Any] | None)
     """
     if connection is None:
         return not any(part in str(error) for part, _ in _AT_THE_DOOR[:_FINAL])
-    return connection.closed or error.sqlstate in _AGAIN
+    return is_lost(error, connection) or error.sqlstate in _AGAIN
+
+
+def is_lost(error: psycopg.Error, connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether an error was the end of its connection."""
+    return connection.closed or (error.sqlstate or "").startswith(_ENDS)
 
 
 def is_coming(error: psycopg.Error, connection: psycopg.Connection[Any] | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from runwright.adapters.sql import queries
+from runwright.adapters.sqlstore.records import MadeUp
 
 SQL = queries("sqlite", "runs.sql")
 
@@ -14,9 +15,10 @@ SQL = queries("sqlite", "runs.sql")
 class SqliteStatements:
     """Named queries on a connection; see `Statements`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "made_up")
 
     def __init__(self, connection: apsw.Connection) -> None:
+        self.made_up: MadeUp | None = None
         self._connection = connection
 
     def rows(self, name: str, parameters: Mapping[str, Any]) -> Iterator[Any]:

@@ -48,30 +48,31 @@ class SqliteWriter(Writer[apsw.Connection]):
             raise
         return result
 
-    def write_batches(self, batches: list[RunBatch]) -> list[Head]:
+    def write_batches(self, batches: list[RunBatch], heads: list[Head]) -> None:
         """Write all or none; see `Writer`."""
         try:
-            return patiently(lambda: self._write_batches(batches))
+            patiently(lambda: self._write_batches(batches))
         except _REFUSALS as error:
             refusal = Stale() if _STALE in str(error) else Refused(str(error))
             raise refusal from error
 
-    def _write_batches(self, batches: list[RunBatch]) -> list[Head]:
+    def _write_batches(self, batches: list[RunBatch]) -> None:
         failpoint("store.before_commit")
-        alone = len(batches) == 1  # one statement is a transaction by itself
-        heads = [batches[0].write(self._statements)] if alone else self._write_together(batches)
+        if len(batches) == 1:
+            batches[0].write(self._statements)  # one statement is a transaction by itself
+        else:
+            self._write_together(batches)
         failpoint("store.after_commit")
-        return heads
 
-    def _write_together(self, batches: list[RunBatch]) -> list[Head]:
+    def _write_together(self, batches: list[RunBatch]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            heads = [batch.write(self._statements) for batch in batches]
+            for batch in batches:
+                batch.write(self._statements)
             self._connection.execute("COMMIT")
         except BaseException:
             rollback(self._connection)
             raise
-        return heads
 
     def read_head(self, lease: Lease) -> Head:
         """Return the end of a run's log; see `Writer`."""

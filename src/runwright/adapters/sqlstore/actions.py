@@ -112,7 +112,7 @@ def _insert_definition(statements: Statements, definition: Definition) -> None:
 
 
 def _insert_tasks(statements: Statements, key: int, tasks: Sequence[TaskRow]) -> None:
-    fresh, others = task_columns(tasks)
+    fresh, others = task_columns(tasks, statements.made_up)
     statements.rows("insert_fresh_tasks", {"key": key, "tasks": text(fresh)})
     if others:
         statements.rows("insert_tasks", {"key": key, "tasks": text(others)})
@@ -122,4 +122,6 @@ def _insert_tasks(statements: Statements, key: int, tasks: Sequence[TaskRow]) ->
 def _append(statements: Statements, run_id: str, head: Head, events: Sequence[AnyEvent]) -> Head:
     batch = RunBatch(run_id, head)
     batch.add(events)
-    return batch.write(statements)
+    end = batch.seal()
+    batch.write(statements)
+    return end

@@ -28,13 +28,14 @@ class Append:
 class RunBatch:
     """The events of one run that go into one commit."""
 
-    __slots__ = ("appends", "bodies", "changes", "head", "run_id")
+    __slots__ = ("appends", "bodies", "changes", "hashes", "head", "run_id")
 
     def __init__(self, run_id: str, head: Head) -> None:
         self.run_id = run_id
         self.head = head
         self.changes = Changes(head.seq)
         self.bodies: list[bytes] = []
+        self.hashes: list[bytes] = []
         self.appends: list[Append] = []
 
     def add(self, events: Sequence[AnyEvent]) -> None:
@@ -50,12 +51,18 @@ class RunBatch:
         self.bodies += bodies
         self.changes.extend(events)
 
-    def write(self, statements: Statements) -> Head:
-        """Write everything in one statement; return the new end of the log."""
+    def seal(self) -> Head:
+        """Make the links, once everything is taken in; return the end of the log as it will be."""
         head = self.head
-        hashes = links(head.hash, head.seq + 1, self.run_id, self.bodies)
-        statements.rows("write_batch", batch_parameters(head, self.bodies, hashes, self.changes))
-        return Head(head.key, head.token, head.seq + len(hashes), hashes[-1] if hashes else head.hash)
+        self.hashes = links(head.hash, head.seq + 1, self.run_id, self.bodies)
+        last = self.hashes[-1] if self.hashes else head.hash
+        return Head(head.key, head.token, head.seq + len(self.hashes), last)
+
+    def write(self, statements: Statements) -> None:
+        """Write everything in one statement; it is sealed."""
+        made_up = statements.made_up
+        parameters = batch_parameters(self.head, self.bodies, self.hashes, self.changes, made_up)
+        statements.rows("write_batch", parameters)
 
 
 def read_head(statements: Statements, lease: Lease) -> Head:

@@ -1,10 +1,10 @@
 """Records as parameters of queries, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import Decoder, Encoder
 
 from runwright.core.chain import instant
@@ -15,6 +15,8 @@ from runwright.core.states import FINAL_RUN_STATES, RunState, TaskRole, TaskStat
 _ENCODER = Encoder()
 _OWNER: Decoder[Owner] = Decoder(Owner)
 _INTERRUPTED = _ENCODER.encode(INTERRUPTED).decode()
+
+MadeUp = Callable[[Any], str]
 
 _NOTHING_YET = ("", 0, False, None, None, None, None)
 
@@ -73,7 +75,9 @@ def run_parameters(run: Run) -> dict[str, Any]:
     }
 
 
-def task_columns(tasks: Sequence[TaskRow]) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+def task_columns(
+    tasks: Sequence[TaskRow], made_up: MadeUp | None
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Return the columns of tasks that nothing has happened to yet, which most are, and of the others."""
     fresh: list[tuple[Any, ...]] = []
     others: list[tuple[Any, ...]] = []
@@ -91,15 +95,26 @@ def task_columns(tasks: Sequence[TaskRow]) -> tuple[list[tuple[Any, ...]], list[
         if row.state is TaskState.PENDING and came_about == _NOTHING_YET:
             fresh.append(columns)
         else:
-            others.append((*columns, row.state, *came_about))
+            reason, *middle, failure, value = came_about
+            told = (_made(made_up, each) for each in (failure, value))
+            others.append((*columns, row.state, _made(made_up, reason), *middle, *told))
     return fresh, others
 
 
+def _made(made_up: MadeUp | None, data: Any) -> Any:
+    return data if made_up is None or data is None else made_up(data)
+
+
 def batch_parameters(
-    head: Head, bodies: Sequence[bytes], hashes: Sequence[bytes], changes: Changes
+    head: Head,
+    bodies: Sequence[bytes],
+    hashes: Sequence[bytes],
+    changes: Changes,
+    made_up: MadeUp | None,
 ) -> dict[str, Any]:
     """Return the one row that writes a batch of events of a run."""
     run = changes.run
+    gone = [{"name": name} for name in changes.removed]
     return {
         "run": head.key,
         "token": head.token,
@@ -107,9 +122,9 @@ def batch_parameters(
         "head_hash": head.hash,
         "bodies": text([body.decode() for body in bodies]),
         "hashes": b"".join(hashes),
-        **_task_parameters(changes),
-        "attempts": text(list(changes.attempts.values())),
-        "variables": text([*changes.variables.values(), *({"name": name} for name in changes.removed)]),
+        **_task_parameters(changes, made_up),
+        "attempts": text(_told(list(changes.attempts.values()), ("failure",), made_up)),
+        "variables": text([*_told(list(changes.variables.values()), ("value",), made_up), *gone]),
         "state": run.state and run.state.value,
         "reason": run.reason,
         "started_at": stamp(run.started_at),
@@ -127,13 +142,23 @@ def batch_parameters(
     }
 
 
-def _task_parameters(changes: Changes) -> dict[str, Any]:
+def _told(records: list[Any], fields: Sequence[str], made_up: MadeUp | None) -> list[Any]:
+    """Return records whose named fields, which hold what was made up, are as their columns take them."""
+    if made_up is None:
+        return records
+    return [
+        structs.replace(record, **{name: _made(made_up, getattr(record, name)) for name in fields})
+        for record in records
+    ]
+
+
+def _task_parameters(changes: Changes, made_up: MadeUp | None) -> dict[str, Any]:
     """Split the changes of tasks by what they need, since most need the least."""
     moves = [change for change in changes.tasks.values() if change.state is not None]
     ordinary = [change for change in moves if change.role is TaskRole.TASK]
     states = [change.state for change in ordinary]
     return {
-        "tasks": text(moves),
+        "tasks": text(_told(moves, ("reason", "failure", "value"), made_up)),
         "moved": text([change.id for change in ordinary]),
         "counts": text([states.count(state) for state in TaskState]),
         "reserved": text([change for change in changes.tasks.values() if change.state is None]),

@@ -4,9 +4,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from runwright.adapters.sqlstore.records import MadeUp
+
 
 class Statements(Protocol):
-    """The queries of one vendor on one connection; all vendors have the same names, parameters and columns."""
+    """The queries of one vendor on one connection; all vendors have the same names, parameters and columns.
+
+    Attributes:
+        made_up: Makes of what people and programs make up (a reason, a failure, a value) what its column takes within
+            JSON; None if that is the thing itself.
+    """
+
+    made_up: MadeUp | None
 
     def rows(self, name: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
         """Execute a query at once; return its rows as tuples, if it gives any."""

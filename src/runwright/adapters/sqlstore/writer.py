@@ -109,8 +109,8 @@ class Writer(ABC, Generic[C]):
         """Do an action in a transaction of its own."""
 
     @abstractmethod
-    def write_batches(self, batches: list[RunBatch]) -> list[Head]:
-        """Write all or none in one commit; return the new ends of the logs.
+    def write_batches(self, batches: list[RunBatch], heads: list[Head]) -> None:
+        """Write all or none in one commit, so that the logs have these new ends.
 
         Raises:
             Stale: If one of them does not continue its run.
@@ -273,7 +273,8 @@ class Writer(ABC, Generic[C]):
 
     def _write_and_note(self, batches: list[RunBatch]) -> None:
         if batches:
-            heads = self.write_batches(batches)
+            heads = [batch.seal() for batch in batches]
+            self.write_batches(batches, heads)
             self._heads.update(zip((batch.run_id for batch in batches), heads, strict=True))
 
     def _plan(self, appends: list[Append]) -> tuple[list[RunBatch], list[tuple[Append, Exception | None]]]:

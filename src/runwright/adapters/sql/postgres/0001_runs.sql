@@ -1,6 +1,6 @@
 -- Runs and everything recorded about them.
--- Texts that people and programs make up as they go (reasons, failures, values) are JSON: a text of PostgreSQL can't
--- hold a NUL, and what is stored must be what was said. Ids and names compare by their bytes, in every database.
+-- Texts that people and programs make up as they go (reasons, failures, values) are JSON, which is never taken apart
+-- here: a text of PostgreSQL can't hold a NUL, and what is stored must be what was said. Ids and names compare by their bytes, in every database.
 
 CREATE TABLE definitions (
   digest  TEXT COLLATE "C" PRIMARY KEY,
@@ -105,10 +105,6 @@ $$;
 
 CREATE TRIGGER events_never_change BEFORE UPDATE ON events FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
-CREATE FUNCTION json_or_nothing(given JSON) RETURNS JSON LANGUAGE sql IMMUTABLE AS $$
-  SELECT CASE WHEN given::text <> 'null' THEN given END
-$$;
-
 -- Writes one batch of events of one run and what it does to the rows: a function, because then a whole batch is one
 -- message to the server and one back, and one transaction by itself. The lock on the run's row makes batches of one
 -- run follow each other; who finds the row changed has a stale lease, or a wrong idea of the log's end.
@@ -178,9 +174,10 @@ BEGIN
   INSERT INTO tasks (run, id, key, name, role, position, level, state, reason, attempts, started_at, ended_at,
                      failure, value, ignored)
   SELECT
-    the_run, change ->> 0, change ->> 1, change ->> 0, change ->> 2, (change ->> 3)::bigint, -1, change ->> 4,
-    change -> 5, (change ->> 6)::integer, (change ->> 7)::timestamptz, (change ->> 8)::timestamptz,
-    json_or_nothing(change -> 9), json_or_nothing(change -> 10), (change ->> 11)::boolean
+    the_run, change ->> 0, change ->> 1, change ->> 0, change ->> 2,
+    (change ->> 3)::bigint, -1, change ->> 4, (change ->> 5)::json, (change ->> 6)::integer,
+    (change ->> 7)::timestamptz, (change ->> 8)::timestamptz, (change ->> 9)::json,
+    (change ->> 10)::json, (change ->> 11)::boolean
   FROM json_array_elements(the_tasks) AS change
   ON CONFLICT (run, id) DO UPDATE SET
     state      = excluded.state,
@@ -198,7 +195,7 @@ BEGIN
   INSERT INTO attempts (run, task_id, number, seq, state, started_at, ended_at, failure)
   SELECT
     the_run, change ->> 0, (change ->> 1)::integer, (change ->> 2)::bigint, change ->> 3,
-    (change ->> 4)::timestamptz, (change ->> 5)::timestamptz, json_or_nothing(change -> 6)
+    (change ->> 4)::timestamptz, (change ->> 5)::timestamptz, (change ->> 6)::json
   FROM json_array_elements(the_attempts) AS change
   ON CONFLICT (run, task_id, number) DO UPDATE SET
     state      = excluded.state,
@@ -213,7 +210,8 @@ BEGIN
     WHERE run = the_run AND name = change ->> 'name' AND change -> 'value' IS NULL;
 
     INSERT INTO variables (run, name, value, set_by, set_at)
-    SELECT the_run, change ->> 'name', change -> 'value', change ->> 'set_by', (change ->> 'set_at')::timestamptz
+    SELECT the_run, change ->> 'name', (change ->> 'value')::json, change ->> 'set_by',
+           (change ->> 'set_at')::timestamptz
     FROM json_array_elements(the_variables) AS change
     WHERE change -> 'value' IS NOT NULL
     ON CONFLICT (run, name) DO UPDATE SET
