@@ -81,10 +81,10 @@ def test_for_root_with_everything() -> None:
         *(*DIRECTORIES, *SYSTEM, *ETC, *network, *IDENTITY, *KERNEL, *SHORT_LIVED, *FILES),
         *("--perms", "0755", "--dir", "/opt", "--perms", "0755", "--dir", "/opt/x"),
         *("--ro-bind", "/tree/tool", "/opt/x/tool", "--bind", "/tree/c", "/c"),
-        *("--remount-ro", "/", "--chdir", "/task/sub", "--"),
+        *("--remount-ro", "/", "--chdir", "/", "--"),
         *("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"),
         *("/usr/bin/bwrap", "--unshare-user", "--disable-userns", "--die-with-parent", "--cap-drop", "ALL"),
-        *("--dev-bind", "/", "/", "--", "/usr/bin/prlimit", "--cpu=3", "--", *HEED, "make"),
+        *("--dev-bind", "/", "/", "--chdir", "/task/sub", "--", "/usr/bin/prlimit", "--cpu=3", "--", *HEED, "make"),
     )
 
 

@@ -16,6 +16,7 @@ from runwright.core.task import Result, Task
 from runwright.core.variables import has_placeholder
 from runwright.executors.command_output import CommandOutput, to_failure
 from runwright.executors.container_argv import (
+    IMAGE,
     VALUES,
     Box,
     hand_over,
@@ -46,7 +47,6 @@ from runwright.ports.executor import NoSessions, Session
 from runwright.ports.isolation import Ledger
 from runwright.ports.system import Command, Exit, Processes
 
-IMAGE = pattern(r"[A-Za-z0-9][\w.:/@+-]*")
 USER = pattern(r"[A-Za-z0-9_][\w.-]*(?::[A-Za-z0-9_][\w.-]*)?")
 
 

@@ -10,6 +10,9 @@ from runwright.core.pattern import pattern
 from runwright.executors.isolated_args import Bind
 
 VALUES = "/run/runwright"
+IMAGE = pattern(r"[A-Za-z0-9][\w.:/@+-]*")
+"""What an image can be called."""
+
 CLI_READS = pattern(
     r"(?i)PATH|HOME|USER|SHELL|TMPDIR|TERM|LANG|LC_.*|DOCKER_.*|BUILDKIT_.*|BUILDX_.*|CONTAINER.*|_CONTAINERS_.*"
     r"|PODMAN_.*|REGISTRY_.*|STORAGE_.*|NETAVARK_.*|XDG_.*|DBUS_.*|NOTIFY_SOCKET|LISTEN_.*|SSH_.*|SSL_.*|GO[A-Z]+"

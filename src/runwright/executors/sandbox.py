@@ -27,6 +27,7 @@ from runwright.executors.isolated_args import (
 from runwright.executors.output_file import take_variables
 from runwright.executors.sandbox_argv import (
     HELPERS,
+    PATH,
     VALUES,
     WORK,
     Cage,
@@ -41,7 +42,6 @@ from runwright.ports.executor import NoSessions, Session
 from runwright.ports.isolation import ControlGroup, ControlGroups
 from runwright.ports.system import Command, Exit, Processes
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOLD_BY = "bwrap: "
 _numbers = count(1)
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from runwright.executors.sandbox_files import NOBODY, Layout
 WORK = "/task"
 VALUES = "/run/runwright"
 HOSTNAME = "sandbox"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime")
 NETWORK_ETC = (
@@ -90,6 +91,8 @@ def to_argv(
             "--dev-bind",
             "/",
             "/",
+            "--chdir",
+            cage.working_dir,
             "--",
         )
         inner = (*become, *again, *inner)
@@ -113,7 +116,8 @@ def _options(cage: Cage, link_of: Callable[[str], str | None]) -> Iterable[str]:
     for folder in ("/dev/shm", "/tmp"):  # noqa: S108 - of the task alone
         yield from ("--perms", "1777", "--tmpfs", folder)
     yield from _files(cage)
-    yield from ("--remount-ro", "/", "--chdir", cage.working_dir)
+    # Root without capabilities may not enter what is nobody's alone.
+    yield from ("--remount-ro", "/", "--chdir", "/" if cage.is_root else cage.working_dir)
 
 
 def _system(cage: Cage, link_of: Callable[[str], str | None]) -> Iterable[str]:

@@ -1,0 +1,1 @@
+"""Ways to isolate the steps of jobs."""
