@@ -15,6 +15,7 @@ GROUPS: "Mapping[str, str]" = {
     "run": "Run and continue",
     "see": "Look at runs",
     "write": "Write workflows",
+    "queue": "Queue jobs for workers",
     "care": "Set up and look after",
 }
 
@@ -40,6 +41,9 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
     ),
     "graph": ("runwright.cli.graph", "write", "draw a workflow or a run"),
     "schema": ("runwright.cli.schema", "write", "print the JSON Schema of a kind of file, for editors"),
+    "serve": ("runwright.cli.serve", "queue", "serve the job queue over HTTP"),
+    "queues": ("runwright.cli.queues", "queue", "list the queues of jobs, or say how one is served"),
+    "tokens": ("runwright.cli.tokens", "queue", "make, list and revoke tokens for workers and users"),
     "init": ("runwright.cli.init", "care", "start a project in a directory"),
     "cache": ("runwright.cli.cache", "care", "list, show, check and clear what cached tasks have made"),
     "doctor": ("runwright.cli.doctor", "care", "check that this machine has what runs need"),
@@ -153,7 +157,7 @@ def help_text() -> str:
     lines += [
         "Options of every command:",
         "  -C DIR        work in this directory",
-        "  --store URL   keep state there (sqlite:///path); also RUNWRIGHT_STORE",
+        "  --store URL   keep state there (sqlite:///path, postgresql://...); also RUNWRIGHT_STORE",
         "  --no-color    no colours; also NO_COLOR",
         "  --verbose     say more, with a traceback for errors",
         "  --version     print the version",

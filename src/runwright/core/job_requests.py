@@ -54,7 +54,7 @@ RELEASE = pattern(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})([-+][0-9A-Za-z.+-
 BUILD = pattern(r"[0-9]+_([0-9]{4}-[0-9]{2}-[0-9]{2})_[0-9.]*-?[0-9a-f]+")
 
 
-def decode(data: bytes, kind: type[T]) -> T:
+def decode(data: bytes | bytearray, kind: type[T]) -> T:
     """Return a request of a worker: numbers may be texts, and lists that nobody filled may be null.
 
     Raises:

@@ -4,17 +4,15 @@ It decides with `core`, keeps everything in a `JobStore`, and holds nothing that
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
 
-from runwright.core.errors import DefinitionError, Problem, RunwrightError, StoreError
+from runwright.core.errors import Problem, RunwrightError, StoreError
 from runwright.core.job import Job
 from runwright.core.job_mask import masked
 from runwright.core.job_requests import (
-    dequeue_problems,
     entry_problems,
     heartbeat_problems,
     job_numbers,
@@ -24,14 +22,13 @@ from runwright.core.job_requests import (
 )
 from runwright.core.job_rows import (
     Beat,
-    Claim,
-    Claimed,
     Ended,
     Ending,
     JobAttempt,
     JobFilter,
     JobLease,
     JobRow,
+    NewJob,
     QueueRow,
     QueueSettings,
     Verdict,
@@ -45,21 +42,15 @@ from runwright.core.job_wire import (
     QueueJobIds,
     SubmitRequest,
 )
-from runwright.core.tokens import digest_of
+from runwright.engines.hand_out import HandOut, refuse
 from runwright.engines.job_logs import TAIL_BYTES, EntryView, JobLogs, News
 from runwright.engines.queue_care import Care
 from runwright.engines.steady import SteadyClock
 from runwright.engines.submission import JobCheck, new_job, opened_job
-from runwright.engines.token_book import LeaseHolder, TokenBook
+from runwright.engines.token_book import TokenBook
 from runwright.engines.worker_book import WorkerBook
 from runwright.ports.jobs import GivenJob, JobStore, Sealer
 from runwright.ports.system import Clock
-
-LONGEST_WAIT = 60.0
-"""Seconds that a dequeue may wait for a job."""
-
-LOOK_SECONDS = 5.0
-"""How often a dequeue that waits looks by itself, should the store's bell not have rung."""
 
 
 class JobDetail(Struct, frozen=True, kw_only=True):
@@ -85,6 +76,24 @@ class QueueOptions(Struct, frozen=True, kw_only=True):
 def no_check(job: Job) -> tuple[Problem, ...]:
     """Find nothing wrong with a job."""
     return ()
+
+
+async def change_queue(store: JobStore, name: str, changes: Mapping[str, Any]) -> QueueSettings:
+    """Change how a queue is served, and return how that is now.
+
+    Args:
+        store: Where the queue is.
+        name: Of the queue; it need not exist.
+        changes: Fields of its `QueueSettings`; the others stay as they are.
+
+    Raises:
+        DefinitionError: If it can't have this name, or a bound is negative.
+    """
+    present = {row.settings.name: row.settings for row in await store.queues()}
+    settings = structs.replace(present.get(name, QueueSettings(name=name)), **changes)
+    refuse(settings_problems(settings))
+    await store.set_queue(settings)
+    return settings
 
 
 class Queue:
@@ -116,15 +125,14 @@ class Queue:
         self.store = store
         self.tokens = TokenBook(store, self.clock)
         self._sealer = sealer
-        self._new_token = new_token
         self._check = check
         self._on_error = on_error
         self._logs = JobLogs(store, self.clock)
         self._workers = WorkerBook(store, self.clock)
+        self._hand_out = HandOut(
+            store, self.clock, sealer, new_token, self.tokens, self.options.lease_seconds, on_error
+        )
         self._care = Care(store, self.clock, self.options.keep_days, on_error)
-        self._bells: set[asyncio.Task[bool]] = set()
-        self._turn = 0
-        self._is_closing = False
 
     # -- users -------------------------------------------------------------------------------------------------
 
@@ -134,7 +142,18 @@ class Queue:
         Raises:
             DefinitionError: With everything that is wrong with them.
         """
-        jobs = [new_job(ask, self._check, self._sealer) for ask in asks]
+        return await self.enqueue([self.prepare(ask) for ask in asks])
+
+    def prepare(self, ask: SubmitRequest) -> NewJob:
+        """Return what is kept of a submission; for a large one this takes a while, and may be done in a thread.
+
+        Raises:
+            DefinitionError: With everything that is wrong with it.
+        """
+        return new_job(ask, self._check, self._sealer)
+
+    async def enqueue(self, jobs: Sequence[NewJob]) -> list[int]:
+        """Queue jobs that have been prepared, all or none, and return their ids."""
         return await self.store.submit(jobs, self.clock.now())
 
     async def show(self, job_id: int) -> JobDetail:
@@ -188,14 +207,9 @@ class Queue:
         """Return every queue."""
         return await self.store.queues()
 
-    async def set_queue(self, settings: QueueSettings) -> None:
-        """Say how a queue is served from now on.
-
-        Raises:
-            DefinitionError: If it can't have this name, or a bound is negative.
-        """
-        _refuse(settings_problems(settings))
-        await self.store.set_queue(settings)
+    async def set_queue(self, name: str, changes: Mapping[str, Any]) -> QueueSettings:
+        """Change how a queue is served; `change_queue` says more."""
+        return await change_queue(self.store, name, changes)
 
     async def workers(self) -> list[WorkerRow]:
         """Return every worker that was heard of."""
@@ -204,116 +218,8 @@ class Queue:
     # -- workers -----------------------------------------------------------------------------------------------
 
     async def dequeue(self, ask: DequeueRequest, queue: str = "", token_id: int = 0) -> GivenJob | None:
-        """Give a worker a job; waits for one as long as it allows, `LONGEST_WAIT` at most.
-
-        Args:
-            ask: What the worker says.
-            queue: Where to look; empty for the queues that `ask` names.
-            token_id: Of the worker's own token.
-
-        Raises:
-            DefinitionError: With everything that is wrong with the request.
-        """
-        self.check_dequeue(ask, queue)
-        until = self.clock.monotonic() + min(ask.wait_seconds, LONGEST_WAIT)
-        given = await self._take(ask, queue, token_id)
-        while given is None and not self._is_closing and (left := until - self.clock.monotonic()) > 0:
-            given = await self._take_later(ask, queue, token_id, min(left, LOOK_SECONDS))
-        return given
-
-    def check_dequeue(self, ask: DequeueRequest, queue: str) -> None:
-        """Refuse a request for a job that is wrong.
-
-        Raises:
-            DefinitionError: With everything that is wrong.
-        """
-        _refuse(dequeue_problems(ask, (queue,) if queue else ask.queues))
-
-    async def _take_later(
-        self, ask: DequeueRequest, queue: str, token_id: int, seconds: float
-    ) -> GivenJob | None:
-        """Listen for the store's bell, look once more, and wait; the bell is heard from before the look on."""
-        queues = (queue,) if queue else ask.queues
-        bell = asyncio.ensure_future(self.store.wait(queues, seconds))
-        self._bells.add(bell)
-        try:
-            given = await self._take(ask, queue, token_id)
-            if given is None:
-                await asyncio.wait({bell})
-                if not bell.cancelled():
-                    bell.result()
-            return given
-        finally:
-            self._bells.discard(bell)
-            bell.cancel()
-
-    async def _take(self, ask: DequeueRequest, queue: str, token_id: int) -> GivenJob | None:
-        """Return the next job that can be read; one that can't be has failed."""
-        queues = (queue,) if queue else self._in_turn(ask.queues)
-        while queues:
-            token = self._new_token()
-            claim = Claim(
-                queues=queues,
-                worker=ask.executor_name,
-                digests=(digest_of(token),),
-                boot_id=ask.boot_id,
-                token_id=token_id,
-                labels=ask.labels,
-                lease_seconds=self.options.lease_seconds,
-                first_seconds=self.options.lease_seconds / 2,
-            )
-            claimed = await self._claimed(claim)
-            if claimed is None:
-                return None
-            if (given := await self._given(claimed, token, is_named=not queue)) is not None:
-                self.tokens.remember(token, LeaseHolder(claimed.lease, claimed.queue, ask.executor_name))
-                return given
-        return None
-
-    def _in_turn(self, queues: Sequence[str]) -> tuple[str, ...]:
-        """Return queues in an order that begins with another one each time, so that none starves."""
-        unique = tuple(dict.fromkeys(queues))
-        self._turn += 1
-        at = self._turn % len(unique) if unique else 0
-        return unique[at:] + unique[:at]
-
-    async def _claimed(self, claim: Claim) -> Claimed | None:
-        """Claim a job; if the caller has gone away meanwhile, give it back."""
-        asking = asyncio.ensure_future(self.store.exchange((), claim, self.clock.now()))
-        try:
-            _, found = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            with suppress(StoreError):
-                _, found = await asking
-                await self._give_back(found)
-            raise
-        return found[0] if found else None
-
-    async def _give_back(self, found: Sequence[Claimed]) -> None:
-        reason = "the worker went away before it got the job"
-        back = [Ending(lease=one.lease, verdict=Verdict.HANDED_BACK, message=reason) for one in found]
-        await self.store.exchange(back, None, self.clock.now())
-
-    async def _given(self, claimed: Claimed, token: str, *, is_named: bool) -> GivenJob | None:
-        try:
-            job = opened_job(claimed.payload, self._sealer, is_sealed=claimed.sealed)
-        except RunwrightError as error:
-            await self._unreadable(claimed, error)
-            return None
-        name = claimed.queue if is_named else ""
-        return GivenJob(
-            job=structs.replace(job, id=claimed.job_id, token=token, queue=name),
-            queue=claimed.queue,
-            attempt=claimed.attempt,
-            lease_seconds=self.options.lease_seconds,
-        )
-
-    async def _unreadable(self, claimed: Claimed, error: RunwrightError) -> None:
-        """Let a job fail that can't be opened: else it would come again and again."""
-        self._on_error(error)
-        message = f"the server can't open the job: {error}"
-        ending = Ending(lease=claimed.lease, verdict=Verdict.FAILED, message=message)
-        await self.store.exchange([ending], None, self.clock.now())
+        """Give a worker a job; `HandOut.dequeue` says more."""
+        return await self._hand_out.dequeue(ask, queue, token_id)
 
     async def heartbeat(self, beat: HeartbeatRequest, queue: str = "") -> HeartbeatResponse:
         """Keep the leases of a worker, and tell it which of its jobs it holds and which it must stop.
@@ -327,7 +233,7 @@ class Queue:
         """
         groups = (QueueJobIds(queue_name=queue, job_ids=beat.job_ids),) if queue else beat.job_ids_by_queue
         queues = (queue,) if queue else beat.queue_names
-        _refuse(heartbeat_problems(beat, groups, queues))
+        refuse(heartbeat_problems(beat, groups, queues))
         answers = await asyncio.gather(*(self._beaten(beat, group) for group in groups if group.job_ids))
         await self._noted(beat, queues)
         form = "{}" if queue else "{}-{}"
@@ -365,7 +271,7 @@ class Queue:
             DefinitionError: If something is wrong with it.
             LeaseLost: If the lease does not hold.
         """
-        _refuse(entry_problems(entry))
+        refuse(entry_problems(entry))
         number = await self.store.add_entry(lease, settled_entry(entry), self.clock.now())
         self._logs.stir(lease.job_id)
         return number
@@ -381,7 +287,7 @@ class Queue:
             JobNotFound: If there is no such entry.
             ConflictError: If bytes between are missing, or the output would grow above its limit.
         """
-        _refuse(entry_problems(entry, out_offset))
+        refuse(entry_problems(entry, out_offset))
         await self.store.update_entry(lease, number, settled_entry(entry), out_offset, self.clock.now())
         self._logs.stir(lease.job_id)
 
@@ -400,12 +306,5 @@ class Queue:
 
     def close(self) -> None:
         """End whatever waits for jobs or logs, with what there is; the store stays open."""
-        self._is_closing = True
+        self._hand_out.close()
         self._logs.close()
-        for bell in self._bells:
-            bell.cancel()
-
-
-def _refuse(problems: Iterable[Problem]) -> None:
-    if found := list(problems):
-        raise DefinitionError(found)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import structs
 
 from runwright.core.errors import DefinitionError, Problem, UsageError
-from runwright.core.job import Job, decode_job, encode_job
+from runwright.core.job import Job, decode_job
 from runwright.core.job_requests import canonical, submission_problems
 from runwright.core.job_rows import NewJob
 from runwright.core.job_wire import SubmitRequest
@@ -82,9 +82,8 @@ def _inside(problems: Iterable[Problem]) -> Iterator[Problem]:
 
 def _payload(job: Job) -> bytes:
     """Return the document of a job without what it gets when it is handed out."""
-    plain = structs.replace(job, id=0, token="", queue="")
-    document: dict[str, Any] = msgspec.json.decode(encode_job(plain, 2))
-    del document["id"], document["token"]
+    document: dict[str, Any] = msgspec.to_builtins(structs.replace(job, version=2))
+    del document["id"], document["token"], document["queue"]
     return msgspec.json.encode(document)
 
 

@@ -45,8 +45,12 @@ class TokenBook:
         self._reading = asyncio.Lock()
         self._leases: OrderedDict[bytes, LeaseHolder] = OrderedDict()
 
-    async def owner(self, token: str) -> TokenRow | None:
+    async def owner(self, token: str, *, may_look: bool = True) -> TokenRow | None:
         """Return whose token it is; None if it is nobody's, or revoked.
+
+        Args:
+            token: What somebody shows.
+            may_look: Look for one that is not known among those that have been made just now.
 
         Raises:
             StoreError: If the store can't be read.
@@ -55,12 +59,20 @@ class TokenBook:
             return None
         digest = digest_of(token)
         await self._read_if_older(FRESH_SECONDS)
-        if digest not in self._rows:
+        if digest not in self._rows and may_look:
             await self._read_if_older(LOOK_SECONDS)
         row = self._rows.get(digest)
         if row is None or row.revoked_at is not None:
             return None
         return row if compare_digest(row.digest, digest) else None
+
+    async def check(self) -> None:
+        """Make sure that the store can be read.
+
+        Raises:
+            StoreError: If it can't.
+        """
+        await self._read_if_older(LOOK_SECONDS)
 
     async def _read_if_older(self, seconds: float) -> None:
         """Read all tokens, once for everybody who waits for it, unless that was done a moment ago."""

@@ -1,0 +1,1 @@
+"""The queue over HTTP: decode, call, encode."""

@@ -1,0 +1,168 @@
+"""The queue's server and its store, put together."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from runwright.adapters.project import STORE_VARIABLE, state_location
+from runwright.core.errors import Problem, RunwrightError, UsageError
+from runwright.core.job_rows import QueueSettings
+from runwright.core.tokens import TOKEN_PREFIX
+from runwright.ports.jobs import JobStore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runwright.engines.queue import Queue
+    from runwright.engines.submission import JobCheck
+
+KEY_FILE = "server.key"
+POSTGRES = ("postgresql://", "postgres://")
+LEASE_TOKEN_BYTES = 20
+OWN_TOKEN_BYTES = 32
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """How to serve.
+
+    Attributes:
+        store: URL or path of the store; None for the project's own.
+        host: Where to listen.
+        port: 0 lets the system choose.
+        lease_seconds: How long a lease holds after a heartbeat.
+        keep_days: How long jobs that have ended are kept; 0 for ever.
+        key_file: Key with which jobs with secrets are sealed; None for the one beside the store.
+        tls_cert: File with a certificate chain; None for plain HTTP.
+        tls_key: File with its key.
+        max_body: Size of the largest job, in bytes; None for the default.
+    """
+
+    store: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 0
+    lease_seconds: float = 25.0
+    keep_days: float = 30.0
+    key_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    max_body: int | None = None
+
+
+def open_jobs(store: str | None = None) -> JobStore:
+    """Open the job queue of a project; the caller closes it.
+
+    Args:
+        store: URL or path; None for what the environment says, or the project's own.
+
+    Raises:
+        StoreError: If it can't be opened.
+    """
+    if (url := _asked(store)).startswith(POSTGRES):
+        from runwright.adapters.postgres.jobs import PostgresJobStore
+
+        return PostgresJobStore.open(url)
+    from runwright.adapters.sqlite.jobs import SqliteJobStore
+
+    database = state_location(store).database
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteJobStore.open(database)
+
+
+def _asked(store: str | None) -> str:
+    return store or os.environ.get(STORE_VARIABLE, "")
+
+
+def key_file(store: str | None) -> Path:
+    """Return where the key is with which jobs of a store are sealed: beside it, or in the project for one elsewhere."""
+    if _asked(store).startswith(POSTGRES):
+        return Path.cwd() / ".runwright" / KEY_FILE
+    return state_location(store).database.parent / KEY_FILE
+
+
+def new_lease_token() -> str:
+    """Return a fresh token of a lease."""
+    return os.urandom(LEASE_TOKEN_BYTES).hex()
+
+
+def new_token() -> str:
+    """Return a fresh token for a worker or a user."""
+    from base64 import urlsafe_b64encode
+
+    return TOKEN_PREFIX + urlsafe_b64encode(os.urandom(OWN_TOKEN_BYTES)).decode("ascii").rstrip("=")
+
+
+def make_queue(
+    store: JobStore, key: Path, *, lease_seconds: float = 25.0, keep_days: float = 30.0
+) -> "Queue":
+    """Return the queue on a store that is open."""
+    from runwright.adapters.clock import SystemClock
+    from runwright.adapters.sealer import open_sealer
+    from runwright.engines.queue import Queue, QueueOptions
+
+    return Queue(
+        store,
+        SystemClock(),
+        open_sealer(key),
+        new_lease_token,
+        options=QueueOptions(lease_seconds=lease_seconds, keep_days=keep_days),
+        check=_job_check(),
+        on_error=_tell,
+    )
+
+
+async def change_queue(store: str | None, name: str, changes: Mapping[str, Any]) -> QueueSettings:
+    """Change how a queue of a store is served, and return how that is now.
+
+    Raises:
+        DefinitionError: If the queue can't have this name, or a bound is wrong.
+    """
+    from runwright.engines.queue import change_queue as change
+
+    jobs = open_jobs(store)
+    try:
+        return await change(jobs, name, changes)
+    finally:
+        await jobs.close()
+
+
+def _job_check() -> "JobCheck":
+    from runwright.engines.queue import no_check
+
+    return no_check
+
+
+def _tell(error: RunwrightError) -> None:
+    print(f"runwright: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the server's log
+
+
+async def serve_queue(how: Serving, on_ready: Callable[[str], None]) -> None:
+    """Serve the queue of a store over HTTP until SIGTERM or SIGINT.
+
+    Args:
+        how: Where and how.
+        on_ready: Called with the address once requests are answered.
+
+    Raises:
+        UsageError: If a library is missing, it can't listen there, or a file can't be used.
+        StoreError: If the store can't be opened.
+    """
+    try:
+        from runwright.web.limits import BodyLimits
+        from runwright.web.serving import ServeOptions, serve
+    except ImportError as error:
+        message = f"what serves HTTP is not installed: {error.name} is missing"
+        raise UsageError((Problem(message=message, suggestion="pip install 'runwright[server]'"),)) from None
+    limits = BodyLimits() if how.max_body is None else BodyLimits(submit_bytes=how.max_body)
+    options = ServeOptions(
+        host=how.host, port=how.port, tls_cert=how.tls_cert, tls_key=how.tls_key, limits=limits
+    )
+    store = open_jobs(how.store)
+    try:
+        key = how.key_file or key_file(how.store)
+        queue = make_queue(store, key, lease_seconds=how.lease_seconds, keep_days=how.keep_days)
+        await serve(queue, options, on_ready)
+    finally:
+        await store.close()
