@@ -13,13 +13,14 @@ STORE_VARIABLE = "RUNWRIGHT_STORE"
 CACHE_VARIABLE = "RUNWRIGHT_CACHE"
 WORKFLOW_FOLDERS = ("", "workflows", f"{STATE_DIRECTORY}/workflows")
 SQLITE_PREFIX = "sqlite:///"
+POSTGRES_PREFIXES = ("postgresql://", "postgres://")
 
 
 class StateLocation(Struct, frozen=True, kw_only=True):
     """Where the state of a project is.
 
     Attributes:
-        store_url: ``sqlite:///`` and an absolute path.
+        store_url: ``sqlite:///`` and an absolute path, or the URL of a server, which may hold a password.
         logs_dir: Directory of the logs.
         work_dir: Directory of the runs' private files.
         values_dir: Directory of values that are too large to be recorded with their run.
@@ -39,8 +40,13 @@ class StateLocation(Struct, frozen=True, kw_only=True):
         return Path(asked).absolute() if asked else self.work_dir.parent / "cache"
 
     @property
+    def is_server(self) -> bool:
+        """Whether the URL names a server; logs and other files are on this machine all the same."""
+        return self.store_url.startswith(POSTGRES_PREFIXES)
+
+    @property
     def database(self) -> Path:
-        """The file that the URL names."""
+        """The file that the URL names, if it is no server."""
         return Path(self.store_url.removeprefix(SQLITE_PREFIX))
 
 
@@ -48,16 +54,18 @@ def state_location(store: str | None = None) -> StateLocation:
     """Return where the state is: as asked for, else as the environment says, else that of the project.
 
     Args:
-        store: ``sqlite:///path``, a path, or None.
+        store: ``sqlite:///path``, a path, ``postgresql://...``, or None.
 
     Raises:
         UsageError: If the URL is of a kind that is not known.
     """
     project = _project_dir(Path.cwd())
     asked = store or os.environ.get(STORE_VARIABLE, "")
-    path = _store_path(asked) if asked else project / STATE_DIRECTORY / "runs.db"
+    is_server = asked.startswith(POSTGRES_PREFIXES)
+    own = project / STATE_DIRECTORY / "runs.db"
+    path = _store_path(asked) if asked and not is_server else own
     return StateLocation(
-        store_url=f"{SQLITE_PREFIX}{path}",
+        store_url=asked if is_server else f"{SQLITE_PREFIX}{path}",
         logs_dir=path.parent / "logs",
         work_dir=path.parent / "work",
         values_dir=path.parent / "values",
@@ -68,7 +76,7 @@ def state_location(store: str | None = None) -> StateLocation:
 def _store_path(asked: str) -> Path:
     scheme, colon, _ = asked.partition("://")
     if colon and not asked.startswith(SQLITE_PREFIX):
-        raise UsageError(f'can\'t use a store at "{scheme}://..."; give sqlite:///PATH')
+        raise UsageError(f'can\'t use a store at "{scheme}://..."; give sqlite:///PATH or postgresql://...')
     return Path(asked.removeprefix(SQLITE_PREFIX)).absolute()
 
 

@@ -57,7 +57,7 @@ def add_common(parser: "argparse.ArgumentParser") -> None:
     """Add what every command has; after its own options, so that help shows those first."""
     group = parser.add_argument_group("options of every command")
     group.add_argument("-C", "--directory", metavar="DIR", help="work in this directory")
-    group.add_argument("--store", metavar="URL", help="keep state there (sqlite:///path)")
+    group.add_argument("--store", metavar="URL", help="keep state there (sqlite:///path, postgresql://...)")
     group.add_argument("--no-color", "--no-colour", action="store_true", help="no colours")
     group.add_argument("--verbose", action="store_true", help="say more, with tracebacks")
     group.add_argument("-h", "--help", action="help", help="show this text")

@@ -53,7 +53,7 @@ async def reading(args: Arguments) -> AsyncIterator[Reading]:
         UsageError: If the command line names a store that is not there; one of the project is empty until it is made.
     """
     location = wiring.state_location(args.store)
-    if args.store and not location.database.exists():
+    if args.store and not location.is_server and not location.database.exists():
         text = f"there is no store at {location.database}"
         advice = "check --store; a store is made by the first run in it"
         raise UsageError((Problem(message=text, suggestion=advice),))

@@ -144,9 +144,12 @@ def cgroup_check(root: Path) -> Check:
 async def state(args: Arguments) -> list[Check]:
     """Return what is true of the project's state, and try a run beside it."""
     location = wiring.state_location(args.store)
-    path = location.database
-    parent = next(folder for folder in path.parents if folder.is_dir())
-    checks = [store_check(path), disk_check(parent)]
+    parent = next(folder for folder in location.logs_dir.parents if folder.is_dir())
+    if location.is_server:
+        checks = [await guarded("store", lambda: server_check(location))]
+    else:
+        checks = [store_check(location.database)]
+    checks.append(disk_check(parent))
     checks.append(await guarded("processes", lambda: trial(parent)))
     checks.append(await guarded("runs", lambda: stale(args)))
     return checks
@@ -165,6 +168,13 @@ def store_check(path: Path) -> Check:
         advice = "\n".join(f"chmod {'700' if p.is_dir() else '600'} {p}" for p in exposed)
         return Check("store", WARNING, f"{path} can be read by others", advice)
     return Check("store", OK, f"{path}, {size}, private")
+
+
+async def server_check(location: wiring.StateLocation) -> Check:
+    """Check that the server lets us in and has tables that can be read."""
+    store = wiring.open_store(location, read_only=True)
+    await store.close()
+    return Check("store", OK, f"{wiring.shown_postgres(location.store_url)} can be reached")
 
 
 def disk_check(parent: Path) -> Check:

@@ -35,6 +35,7 @@ class Doors(Struct, frozen=True, kw_only=True):
         new_id: Makes a UUIDv7 in text form.
         draw: Draws a random number in [0, 1).
         environ: The process environment, where secrets are.
+        secrets: Texts that no record may hold whatever a definition says, such as the password of the store.
         directory: Absolute path in which tasks run unless the options say otherwise.
         skip_grace: Ends at once what is being stopped.
     """
@@ -50,6 +51,7 @@ class Doors(Struct, frozen=True, kw_only=True):
     new_id: Callable[[], str]
     draw: Callable[[], float]
     environ: Mapping[str, str]
+    secrets: Sequence[str] = ()
     directory: str
     skip_grace: Callable[[], None]
 
@@ -327,8 +329,8 @@ def redactor_of(
         DefinitionError: Naming each place that holds the value of a secret.
     """
     secrets = {name: doors.environ.get(name, "") for name in names}
-    redactor = Redactor(secrets.values())
-    if redactor:
+    redactor = Redactor((*secrets.values(), *doors.secrets))
+    if secrets and redactor:
         from runwright.core.leaks import leaks  # noqa: PLC0415 - a run without secrets starts sooner
 
         if problems := leaks(secrets, options.variables, options.tags, definition, path):

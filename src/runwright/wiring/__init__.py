@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runwright.wiring.engine import state_location as state_location
     from runwright.wiring.flow_loading import LoadedFlow as LoadedFlow
     from runwright.wiring.needed import needed_actions as needed_actions
+    from runwright.wiring.servers import shown_postgres as shown_postgres
 
 __all__ = [
     "Engine",
@@ -48,10 +49,11 @@ __all__ = [
     "needed_actions",
     "open_logs",
     "open_store",
+    "shown_postgres",
     "state_location",
 ]
 
-_HOMES = {"needed_actions": "needed"}
+_HOMES = {"needed_actions": "needed", "shown_postgres": "servers"}
 """Modules of the names that do not come from `engine`."""
 
 

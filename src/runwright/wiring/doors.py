@@ -36,6 +36,7 @@ def make_doors(
         new_id=new_id,
         draw=draw,
         environ=os.environ,
+        secrets=getattr(store, "secrets", ()),  # a store of another program need not have any
         directory=str(Path.cwd()),
         skip_grace=skip_grace,
     )

@@ -74,10 +74,18 @@ def open_store(location: "StateLocation | str | Path | None" = None, *, read_onl
     Args:
         location: Where it is; None means where `state_location` finds it.
         read_only: Write nothing at all; a store that is not there is an empty one.
+
+    Raises:
+        UsageError: If its URL is not well formed, or asks for an extra that is not installed.
+        StoreError: If it can't be used.
     """
+    where = location if isinstance(location, StateLocation) else state_location(_text(location))
+    if where.is_server:
+        from runwright.wiring.servers import open_postgres
+
+        return open_postgres(where.store_url, read_only=read_only)
     from runwright.adapters.sqlite import SqliteStore
 
-    where = location if isinstance(location, StateLocation) else state_location(_text(location))
     return SqliteStore.open(where.database, read_only=read_only)
 
 

@@ -20,11 +20,13 @@ class Address(Struct, frozen=True, kw_only=True):
         url: As the user gave it; it may hold a password, so it is shown nowhere.
         shown: The same place for messages, without password and options.
         password: Empty if the URL has none.
+        secrets: The password as it is and as the URL spells it; empty if there is none.
     """
 
     url: str
     shown: str
     password: str
+    secrets: tuple[str, ...] = ()
 
     def clean(self, text: str) -> str:
         """Return a vendor's text without the password, in one line."""
@@ -45,7 +47,10 @@ def parse(url: str) -> Address:
         raise UsageError(
             f"the URL of the store can't be understood; give postgresql://USER@HOST:PORT/DATABASE, and {_ENCODE}"
         ) from None
-    return Address(url=url, shown=_shown(parts), password=str(parts.get("password") or ""))
+    password = str(parts.get("password") or "")
+    spelled = url.partition("://")[2].partition("@")[0].partition(":")[2]
+    secrets = tuple(dict.fromkeys(text for text in (password, spelled) if password and text))
+    return Address(url=url, shown=_shown(parts), password=password, secrets=secrets)
 
 
 def _check_signs(url: str) -> None:

@@ -53,6 +53,5 @@ class PostgresStore(SqlStore[Connection]):
             link.close()  # it has said what is wrong, if anything is; the reader opens its own
         else:
             writer = PostgresWriter(link)
-        return cls(
-            address.shown, PostgresStatements, writer, PostgresReader(address, patience), now, is_alive
-        )
+        reader = PostgresReader(address, patience)
+        return cls(address.shown, PostgresStatements, writer, reader, now, is_alive, address.secrets)

@@ -51,6 +51,10 @@ class SqlStore(Generic[C]):
         reader: Of the same database.
         now: Gives the current instant, against which readers compare leases.
         is_alive: Tells whether the owner of a lease lives; None if it can't tell.
+        secrets: Texts that open the store, such as a password.
+
+    Attributes:
+        secrets: No record of a run may hold one of these.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class SqlStore(Generic[C]):
         reader: AnyReader[C],
         now: Callable[[], datetime],
         is_alive: Liveness,
+        secrets: Sequence[str] = (),
     ) -> None:
+        self.secrets = secrets
         self._place = place
         self._statements = statements
         self._writer = writer
