@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runwright.core.errors import GoalFailed as GoalFailed
     from runwright.core.errors import GoalTimeout as GoalTimeout
     from runwright.core.errors import InternalError as InternalError
+    from runwright.core.errors import JobHasEnded as JobHasEnded
+    from runwright.core.errors import JobNotFound as JobNotFound
     from runwright.core.errors import LeaseLost as LeaseLost
     from runwright.core.errors import NoExecutorFound as NoExecutorFound
     from runwright.core.errors import Oscillation as Oscillation
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
     from runwright.core.events import ProgressEvent as ProgressEvent
     from runwright.core.events import ProgressKind as ProgressKind
     from runwright.core.goal import GoalOutcome as GoalOutcome
+    from runwright.core.job import CliStep as CliStep
+    from runwright.core.job import DockerStep as DockerStep
+    from runwright.core.job import Job as Job
+    from runwright.core.job_wire import AddExecutionLogEntryRequest as AddExecutionLogEntryRequest
+    from runwright.core.job_wire import DequeueRequest as DequeueRequest
+    from runwright.core.job_wire import HeartbeatRequest as HeartbeatRequest
+    from runwright.core.job_wire import MarkCompleteRequest as MarkCompleteRequest
+    from runwright.core.job_wire import MarkErroredRequest as MarkErroredRequest
     from runwright.core.options import FailurePolicy as FailurePolicy
     from runwright.core.options import ResumePlan as ResumePlan
     from runwright.core.options import RunOptions as RunOptions
@@ -44,6 +54,7 @@ if TYPE_CHECKING:
     from runwright.core.planstate import State as State
     from runwright.core.retry import RetryPolicy as RetryPolicy
     from runwright.core.run import Run as Run
+    from runwright.core.states import JobState as JobState
     from runwright.core.states import RunState as RunState
     from runwright.core.states import TaskRole as TaskRole
     from runwright.core.states import TaskState as TaskState
@@ -55,6 +66,7 @@ if TYPE_CHECKING:
     from runwright.engines.actions import Goal as Goal
     from runwright.engines.goal_options import ReconcilerOptions as ReconcilerOptions
     from runwright.engines.steps import Step as Step
+    from runwright.executors.calls import Calls as Calls
     from runwright.executors.followups import Followups as Followups
     from runwright.executors.observe import Observe as Observe
     from runwright.executors.retry import Retry as Retry
@@ -80,11 +92,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Action": "runwright.engines.actions",
+    "AddExecutionLogEntryRequest": "runwright.core.job_wire",
     "AmbiguousRunId": "runwright.core.errors",
     "Cache": "runwright.wiring.caches",
     "CacheUse": "runwright.core.task",
+    "Calls": "runwright.executors.calls",
+    "CliStep": "runwright.core.job",
     "ConflictError": "runwright.core.errors",
     "DefinitionError": "runwright.core.errors",
+    "DequeueRequest": "runwright.core.job_wire",
+    "DockerStep": "runwright.core.job",
     "DuplicateExecutor": "runwright.core.errors",
     "Engine": "runwright.wiring",
     "ExecutionError": "runwright.core.errors",
@@ -98,9 +115,16 @@ _HOMES = {
     "GoalFailed": "runwright.core.errors",
     "GoalOutcome": "runwright.core.goal",
     "GoalTimeout": "runwright.core.errors",
+    "HeartbeatRequest": "runwright.core.job_wire",
     "InternalError": "runwright.core.errors",
+    "Job": "runwright.core.job",
+    "JobHasEnded": "runwright.core.errors",
+    "JobNotFound": "runwright.core.errors",
+    "JobState": "runwright.core.states",
     "LeaseLost": "runwright.core.errors",
     "LocalSession": "runwright.wiring.local",
+    "MarkCompleteRequest": "runwright.core.job_wire",
+    "MarkErroredRequest": "runwright.core.job_wire",
     "NoExecutorFound": "runwright.core.errors",
     "NoSessions": "runwright.ports.executor",
     "Observe": "runwright.executors.observe",

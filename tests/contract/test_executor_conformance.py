@@ -19,6 +19,7 @@ from runwright.core.errors import ExecutionError, Failure, TaskFailed
 from runwright.core.retry import RetryPolicy
 from runwright.core.task import CacheUse, Result, SessionId, Task, TaskId, replace
 from runwright.executors.cache import Cache
+from runwright.executors.calls import Calls
 from runwright.executors.configured import Configured
 from runwright.executors.followups import Followups
 from runwright.executors.observe import Observe
@@ -285,7 +286,17 @@ def test_all_checks_in_one_call(tmp_path: Path) -> None:
 class Plain(NoSessions):
     """A conforming executor in a few lines; the broken ones change one thing of it."""
 
+    def __init__(self) -> None:
+        self.calls = Calls()
+
     async def execute(self, session: Session, task: Task) -> Result:
+        with self.calls.of(session.id):
+            return await self.perform(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        await self.calls.end(session_id)
+
+    async def perform(self, session: Session, task: Task) -> Result:
         what, text = task.args["what"], task.args.get("text", "")
         if set(task.args) - {"what", "text"}:
             raise TaskFailed(Failure(code="E_ARGS", message=f"unknown: {sorted(task.args)}"))
@@ -438,6 +449,7 @@ class LeavesLoopTasks(Plain):
 
 class OneAtATime(Plain):
     def __init__(self) -> None:
+        super().__init__()
         self.lock = asyncio.Lock()
 
     async def hold(self, text: str) -> None:
@@ -449,6 +461,7 @@ class OneAtATime(Plain):
 
 class OneSession(Plain):
     def __init__(self) -> None:
+        super().__init__()
         self.running: set[asyncio.Task[Any]] = set()
 
     async def hold(self, text: str) -> None:
@@ -464,6 +477,7 @@ class OneSession(Plain):
 
 class OnceOnly(Plain):
     def __init__(self) -> None:
+        super().__init__()
         self.used = False
 
     async def execute(self, session: Session, task: Task) -> Result:
@@ -592,7 +606,31 @@ class LeavesFollowups(Recurses):
         return Result(children=children, followups=(Task(id=TaskId("x")),))
 
 
+class LetsTasksRunOn(Plain):
+    async def close_session(self, session_id: SessionId) -> None:
+        return
+
+
+class CancelsWhoWaits(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.callers: set[asyncio.Task[Any]] = set()
+
+    async def execute(self, session: Session, task: Task) -> Result:
+        caller = asyncio.current_task()
+        assert caller is not None
+        self.callers.add(caller)
+        return await self.perform(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        for caller in self.callers:
+            caller.cancel()
+        await asyncio.wait(self.callers)
+
+
 BROKEN: list[tuple[str, type[Executor], str]] = [
+    ("closed_while_running", LetsTasksRunOn, "what runs when its session is closed lives on"),
+    ("closed_while_running", CancelsWhoWaits, "fails; it is not cancelled"),
     ("value", WrongValue, "the value is 2"),
     ("value", NotAResult, "a result is a Result"),
     ("value", ChangesTheTask, "the task was changed"),

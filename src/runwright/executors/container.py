@@ -12,8 +12,9 @@ from msgspec import Meta, Struct, field, structs
 from runwright.core.containers import LABEL, is_podman
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.pattern import pattern
-from runwright.core.task import Result, Task
+from runwright.core.task import Result, SessionId, Task
 from runwright.core.variables import has_placeholder
+from runwright.executors.calls import Calls
 from runwright.executors.command_output import CommandOutput, to_failure
 from runwright.executors.container_argv import (
     IMAGE,
@@ -136,6 +137,7 @@ class Container(NoSessions):
     ) -> None:
         self._ledger = ledger
         self._is_root = os.geteuid() == 0 if is_root is None else is_root
+        self._calls = Calls()
         self._engine = ContainerEngine(processes, ledger, pauses, patience)
 
     async def execute(self, session: Session, task: Task) -> Result:
@@ -145,8 +147,16 @@ class Container(NoSessions):
             TaskFailed: With code ``E_EXIT`` if its command did not succeed; ``E_ENGINE`` if the engine could not run
                 it, or none answers; ``E_MOUNT`` if what it is to see is not there; ``E_OUTPUT`` if it wrote nonsense to
                 ``$RUNWRIGHT_OUTPUT``; ``E_SPAWN`` if the engine is not installed; ``E_ARGS`` if the arguments are
-                wrong.
+                wrong; ``E_SESSION`` if its session was closed meanwhile.
         """
+        with self._calls.of(session.id):
+            return await self._execute(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """End what still runs."""
+        await self._calls.end(session_id)
+
+    async def _execute(self, session: Session, task: Task) -> Result:
         args = _to_args(task)
         engine = await self._engine.find(args.engine)
         name = f"runwright-{os.urandom(8).hex()}"

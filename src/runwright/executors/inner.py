@@ -17,9 +17,10 @@ from runwright.core.errors import DefinitionError, Failure, Problem, TaskFailed
 from runwright.core.options import RunOptions
 from runwright.core.run import Run
 from runwright.core.states import RESUMABLE_RUN_STATES, RunState
-from runwright.core.task import Result, Task
+from runwright.core.task import Result, SessionId, Task
 from runwright.engines.parent import DEEPEST, Parent, parent_of
 from runwright.engines.work import Work
+from runwright.executors.calls import Calls
 from runwright.ports.executor import NoSessions, Session
 from runwright.ports.stores import RunFilter, RunStore
 
@@ -80,14 +81,24 @@ class InnerRun(NoSessions):
         self._kind = kind
         self._runs = runs
         self._base = base
+        self._calls = Calls()
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Run the definition to its end.
 
         Raises:
             TaskFailed: With code ``E_INNER`` if the inner run did not succeed, ``E_DEFINITION`` if its file is wrong,
-                ``E_OUTPUT`` if it has not set an output, ``E_DEPTH`` if too many runs are inside one another.
+                ``E_OUTPUT`` if it has not set an output, ``E_DEPTH`` if too many runs are inside one another,
+                ``E_SESSION`` if its session was closed meanwhile.
         """
+        with self._calls.of(session.id):
+            return await self._execute(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """End what still runs."""
+        await self._calls.end(session_id)
+
+    async def _execute(self, session: Session, task: Task) -> Result:
         args = self._to_args(task)
         parent = parent_of(session, task)
         await self._check_depth(session.id)

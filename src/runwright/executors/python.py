@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.task import Result, SessionId, Task, replace
+from runwright.executors.calls import Calls
 from runwright.executors.output_file import discard, take_variables
 from runwright.executors.python_child import PICKLED, REFUSED, RESULT, own_frames
 from runwright.executors.python_values import Call, FunctionValues, not_plain
@@ -82,6 +83,7 @@ class Python:
         self._known = {name: _Function(function) for name, function in known.items()}
         self._functions: dict[tuple[str, str], _Function | None] = {}
         self._threads: dict[SessionId, set[asyncio.Future[Any]]] = {}
+        self._calls = Calls()
 
     async def open_session(self, session: Session) -> None:
         """Begin to note which threads the session starts."""
@@ -95,9 +97,14 @@ class Python:
         Raises:
             TaskFailed: With code ``E_EXCEPTION`` and the end of the traceback if it raised; ``E_EXIT`` or
                 ``E_SIGNAL`` if its process ended otherwise; ``E_VALUE`` if it returned what is not plain data;
-                ``E_IMPORT`` if it can't be found; ``E_ARGS`` if the arguments are wrong.
+                ``E_IMPORT`` if it can't be found; ``E_ARGS`` if the arguments are wrong; ``E_SESSION`` if its session was
+                closed meanwhile.
             StoreError: If a stored value can't be read or written.
         """
+        with self._calls.of(session.id):
+            return await self._execute(session, task)
+
+    async def _execute(self, session: Session, task: Task) -> Result:
         args = _to_args(task)
         if args.mode == "process":
             return await self._in_process(session, task, args)
@@ -115,7 +122,8 @@ class Python:
         return Result(value=await self._values.kept(session, value, pickled=args.pickle))
 
     async def close_session(self, session_id: SessionId) -> None:
-        """Wait for the session's threads: nothing can stop them."""
+        """End what still runs, and wait for the session's threads: nothing can stop them."""
+        await self._calls.end(session_id)
         threads = self._threads.pop(session_id, set())
         if threads:
             await asyncio.wait(threads)

@@ -12,8 +12,9 @@ import msgspec
 from msgspec import Meta, Struct, field, structs
 
 from runwright.core.errors import Failure, TaskFailed
-from runwright.core.task import Result, Task
+from runwright.core.task import Result, SessionId, Task
 from runwright.core.variables import has_placeholder
+from runwright.executors.calls import Calls
 from runwright.executors.command_output import CommandOutput, to_failure
 from runwright.executors.finishing import finished
 from runwright.executors.isolated_args import (
@@ -117,6 +118,7 @@ class Sandbox(NoSessions):
         self, processes: Processes, groups: ControlGroups, program: str = "", is_root: bool | None = None
     ) -> None:
         self._processes = processes
+        self._calls = Calls()
         self._groups = groups
         self._program = program
         self._is_root = os.geteuid() == 0 if is_root is None else is_root
@@ -127,8 +129,17 @@ class Sandbox(NoSessions):
         Raises:
             TaskFailed: With code ``E_EXIT`` or ``E_SIGNAL`` if it did not succeed; ``E_INPUT`` or ``E_MOUNT`` if what it
                 is to see is not there; ``E_LIMIT`` if a limit can't be held on this machine; ``E_SANDBOX`` if the
-                sandbox could not be made; ``E_OUTPUT`` if an output is missing; ``E_ARGS`` if the arguments are wrong.
+                sandbox could not be made; ``E_OUTPUT`` if an output is missing; ``E_ARGS`` if the arguments are wrong;
+                ``E_SESSION`` if its session was closed meanwhile.
         """
+        with self._calls.of(session.id):
+            return await self._execute(session, task)
+
+    async def close_session(self, session_id: SessionId) -> None:
+        """End what still runs."""
+        await self._calls.end(session_id)
+
+    async def _execute(self, session: Session, task: Task) -> Result:
         args = _to_args(task)
         root = session.output_dir(task.id) / f".sandbox-{os.getpid()}-{next(_numbers)}"
         inputs, outputs = (*task.inputs, *args.inputs), (*task.outputs, *args.outputs)

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.task import Result, SessionId, Task, TaskId
+from runwright.executors.calls import Calls
 from runwright.executors.command_output import CommandOutput, to_failure
 from runwright.executors.output_file import discard, take_variables
 from runwright.ports.executor import NoSessions, Session
@@ -60,6 +61,7 @@ class Shell(NoSessions):
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
         self._folders: dict[SessionId, Path] = {}
+        self._calls = Calls()
 
     async def execute(self, session: Session, task: Task) -> Result:
         """Run the command to its end.
@@ -67,8 +69,12 @@ class Shell(NoSessions):
         Raises:
             TaskFailed: With code ``E_EXIT`` or ``E_SIGNAL`` if it did not succeed; ``E_SPAWN`` if it could not be
                 started; ``E_OUTPUT`` if it wrote nonsense to ``$RUNWRIGHT_OUTPUT``; ``E_ARGS`` if the arguments are
-                wrong.
+                wrong; ``E_SESSION`` if its session was closed meanwhile.
         """
+        with self._calls.of(session.id):
+            return await self._execute(session, task)
+
+    async def _execute(self, session: Session, task: Task) -> Result:
         args = _to_args(task)
         file = self._output_folder(session) / f"{os.getpid()}-{next(_numbers)}"
         output = CommandOutput(session.log(task.id))
@@ -82,7 +88,8 @@ class Shell(NoSessions):
         return Result(value=output.last_line(), variables=take_variables(file))
 
     async def close_session(self, session_id: SessionId) -> None:
-        """Forget where the session's commands left their values."""
+        """End what still runs, and forget where the session's commands left their values."""
+        await self._calls.end(session_id)
         self._folders.pop(session_id, None)
 
     def _output_folder(self, session: Session) -> Path:

@@ -14,7 +14,7 @@ _HOMES = {
     "MemoryValues": "values",
     "NotConforming": "subject",
     "Script": "processes",
-    "Strict": "conformance",
+    "Strict": "strict",
     "Subject": "subject",
     "cancelled_at": "cancelling",
     "check_executor": "conformance",

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from runwright.core.errors import Failure, TaskFailed
-from runwright.core.task import Result, SessionId, Task, TaskId, replace
-from runwright.ports.executor import Executor, Session
+from runwright.core.errors import ExecutionError, Failure, TaskFailed
+from runwright.core.task import Result, TaskId, replace
+from runwright.ports.executor import Executor
 from runwright.testing.sessions import LocalSession
 from runwright.testing.subject import (
     DEADLINE,
@@ -82,39 +82,6 @@ async def run_check(name: str, subject: Subject, folder: Path) -> None:
         await CHECKS[name](subject, folder)
     left = asyncio.all_tasks() - before
     require(not left, f"tasks of the loop live on: {left}")
-
-
-class Strict:
-    """Passes everything on, and refuses what no caller of an executor may do.
-
-    Args:
-        inner: Does the work.
-    """
-
-    def __init__(self, inner: Executor) -> None:
-        self.opened: list[SessionId] = []
-        self.closed: list[SessionId] = []
-        self._inner = inner
-        self._ready: set[SessionId] = set()
-
-    async def open_session(self, session: Session) -> None:
-        """Open the session on the inner executor, once."""
-        require(session.id not in self.opened, f"session {session.id} is opened twice")
-        self.opened.append(session.id)
-        await self._inner.open_session(session)
-        self._ready.add(session.id)
-
-    async def execute(self, session: Session, task: Task) -> Result:
-        """Run a task of an open session."""
-        require(session.id in self._ready, f"task {task.id} comes while session {session.id} is not open")
-        return await self._inner.execute(session, task)
-
-    async def close_session(self, session_id: SessionId) -> None:
-        """Close an open session."""
-        require(session_id in self._ready, f"session {session_id} is closed while it is not open")
-        self._ready.discard(session_id)
-        self.closed.append(session_id)
-        await self._inner.close_session(session_id)
 
 
 async def _value(subject: Subject, folder: Path) -> None:
@@ -349,6 +316,29 @@ async def _after_the_end(subject: Subject, folder: Path) -> None:
         require(not left, f"after the end of the session tasks of the loop live on: {left}")
 
 
+async def _closed_while_running(subject: Subject, folder: Path) -> None:
+    async with subject.open() as executor:
+        session = LocalSession(folder)
+        await executor.open_session(session)
+        file = folder / "held"
+        work = asyncio.create_task(executor.execute(session, subject.holds(file)))
+        await begun(file, work)
+        closing = asyncio.create_task(executor.close_session(session.id))
+        if not subject.stops:
+            await asyncio.sleep(0)
+            release(file)
+        await asyncio.wait([closing], timeout=DEADLINE)
+        require(closing.done(), "a session in which something runs can't be closed")
+        closing.result()
+        require(not is_locked(file), "what runs when its session is closed lives on")
+        await asyncio.wait([work], timeout=DEADLINE)
+        require(work.done(), "a task goes on when its session has been closed")
+        require(not work.cancelled(), "a task whose session is closed fails; it is not cancelled")
+        error = work.exception()
+        is_told = isinstance(error, ExecutionError) or not (error or subject.stops)
+        require(is_told, f"a task whose session is closed fails with an ExecutionError, not so: {work}")
+
+
 async def _followups(subject: Subject, folder: Path) -> None:
     if subject.follows is None:
         return
@@ -386,6 +376,7 @@ CHECKS: Mapping[str, Check] = {
     "data_of_failure": _data_of_failure,
     "sessions_at_once": _sessions_at_once,
     "after_the_end": _after_the_end,
+    "closed_while_running": _closed_while_running,
     "followups": _followups,
 }
 """All checks, by name."""
