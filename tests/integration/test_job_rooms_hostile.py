@@ -12,6 +12,7 @@ from hostile import home, listener, outer_address
 from rooms import ENGINES, ISOLATING, Rooms, script
 
 from runwright.core.job import DockerAuthConfig, RegistryAuth
+from runwright.core.rooms import WORKSPACE
 
 
 @pytest.fixture(params=ISOLATING)
@@ -72,9 +73,9 @@ def test_the_environment_can_t_be_read(rooms: Rooms, monkeypatch: pytest.MonkeyP
 def test_variables_act_on_no_program_outside(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable that steers the program which makes the room is the step's alone."""
     env = {
-        "PATH": "/work/evil:/bin:/usr/bin",
+        "PATH": f"{WORKSPACE}/evil:/bin:/usr/bin",
         "DOCKER_HOST": "tcp://127.0.0.1:1",
-        "CONTAINERS_CONF": "/work/x",
+        "CONTAINERS_CONF": f"{WORKSPACE}/x",
     }
     (rooms.workspace / "evil").mkdir()
     for name in ("prlimit", "setpriv", "bwrap", "env", "runc", "catatonit"):
@@ -100,7 +101,7 @@ def test_nothing_is_written_outside(rooms: Rooms) -> None:
         f"{outside}/evil",
     )
     attack = "; ".join(f"(mkdir -p {Path(p).parent}; echo x >{p}) || true" for p in places)
-    said = rooms.attempt(f"{attack}; echo x >/work/mine; echo x >/tmp/mine; ls /work /tmp/mine")
+    said = rooms.attempt(f"{attack}; echo x >{WORKSPACE}/mine; echo x >/tmp/mine; ls {WORKSPACE} /tmp/mine")
     assert (said.code, said.out) == (0, "/tmp/mine\n\n/work:\nmine\n")
     assert not list(outside.iterdir())
     assert not [place for place in places if Path(place).exists()]

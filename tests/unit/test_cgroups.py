@@ -10,7 +10,8 @@ from runwright.adapters.cgroups import LinuxControlGroup, LinuxControlGroups
 FILES = {
     "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.oom_control"),
     "pids": ("pids.max",),
-    "v2": ("memory.max", "memory.swap.max", "memory.events", "pids.max"),
+    "cpu": ("cpu.cfs_period_us", "cpu.cfs_quota_us"),
+    "v2": ("memory.max", "memory.swap.max", "memory.events", "pids.max", "cpu.max"),
 }
 
 
@@ -47,10 +48,10 @@ class Machine:
                 (place / "cgroup.subtree_control").write_text(subtree)
         return folder
 
-    def make(self, memory: int, pids: int) -> LinuxControlGroup:
+    def make(self, memory: int, pids: int, cpus: float = 0.0) -> LinuxControlGroup:
         (self.root / "mountinfo").write_text("\n".join(self.mounts))
         (self.root / "self").write_text("\n".join(self.memberships))
-        return LinuxControlGroups(self.root / "mountinfo", self.root / "self").make(memory, pids)
+        return LinuxControlGroups(self.root / "mountinfo", self.root / "self").make(memory, pids, cpus)
 
 
 @pytest.fixture
@@ -105,6 +106,23 @@ def test_version_2_has_one_group(machine: Machine) -> None:
     ]
     (folder / "memory.events").write_text("oom 1\noom_kill 1\n")
     assert group.ran_out_of_memory()
+
+
+def test_cpu_is_bounded_in_version_1(machine: Machine) -> None:
+    own = machine.tree("cpu", "/user")
+    group = machine.make(0, 0, 1.5)
+    folder = Path(group.entrances[0]).parent
+    assert folder.parent == own
+    assert (group.holds_cpus, group.holds_memory, group.holds_pids) == (True, False, False)
+    assert (folder / "cpu.cfs_period_us").read_text() == "100000"
+    assert (folder / "cpu.cfs_quota_us").read_text() == "150000"
+
+
+def test_cpu_is_bounded_in_version_2(machine: Machine) -> None:
+    machine.tree("v2", "/user/own", subtree="cpu pids")
+    group = machine.make(0, 7, 0.25)
+    assert (group.holds_cpus, group.holds_pids) == (True, True)
+    assert (Path(group.entrances[0]).parent / "cpu.max").read_text() == "25000 100000"
 
 
 def test_version_2_goes_up_to_where_a_controller_is_handed_on(machine: Machine) -> None:

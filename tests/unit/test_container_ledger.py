@@ -120,6 +120,20 @@ def test_only_what_has_certainly_died_is_removed(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 3
 
 
+def test_what_the_dead_left_is_told(folder: Path) -> None:
+    ledger = FileLedger(folder, HERE)
+    assert ledger.abandoned() == []
+    folder.mkdir(parents=True)
+    for name, engine, owner in (("a", "docker", DEAD), ("b", "docker", HERE), ("c", "podman", BEFORE)):
+        entry = Entry(engine=engine, name=name, owner=owner)
+        (folder / name).write_bytes(msgspec.json.encode(entry))
+    assert sorted(ledger.abandoned()) == [("docker", "a"), ("podman", "c")]
+    ledger.leave("a")
+    ledger.leave("c")
+    assert ledger.abandoned() == []
+    assert [path.name for path in folder.iterdir()] == ["b"]
+
+
 @pytest.mark.parametrize("owner", [DEAD, BEFORE])
 def test_all_containers_of_a_dead_owner_are_removed(folder: Path, owner: Owner) -> None:
     note(folder, "one", owner)
