@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +85,30 @@ class _Selector(selectors.DefaultSelector):
         if not ready and timeout:
             self._clock.advance(timeout)
         return ready
+
+
+class SameLoop:
+    """A loop beside the main one that is none: its work is a task of the loop that starts it, and goes by its clock.
+
+    Attributes:
+        task: The work, once it has begun.
+    """
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin the work."""
+        self.task = asyncio.ensure_future(work())
+
+    async def close(self) -> None:
+        """Cancel the work and wait until it has ended; raises what it raised by itself."""
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
 
 
 class FakeWorkspaces:
