@@ -57,10 +57,10 @@ class TokenBook:
         """
         if not OWN_TOKEN.fullmatch(token):
             return None
-        digest = digest_of(token)
-        await self._read_if_older(FRESH_SECONDS)
+        digest, now = digest_of(token), self._clock.monotonic()
+        await self._read_since(now - FRESH_SECONDS)
         if digest not in self._rows and may_look:
-            await self._read_if_older(LOOK_SECONDS)
+            await self._read_since(now)
         row = self._rows.get(digest)
         if row is None or row.revoked_at is not None:
             return None
@@ -72,15 +72,23 @@ class TokenBook:
         Raises:
             StoreError: If it can't.
         """
-        await self._read_if_older(LOOK_SECONDS)
+        await self._read_since(self._clock.monotonic() - LOOK_SECONDS)
 
-    async def _read_if_older(self, seconds: float) -> None:
-        """Read all tokens, once for everybody who waits for it, unless that was done a moment ago."""
+    async def _read_since(self, instant: float) -> None:
+        """Read all tokens, unless that was begun after an instant; one reads for everybody who waits for it."""
+        if self._is_since(instant):
+            return
         async with self._reading:
-            now = self._clock.monotonic()
-            if self._read_at is None or now - self._read_at >= seconds:
-                self._rows = {row.digest: row for row in await self._store.tokens()}
-                self._read_at = now
+            if self._is_since(instant):
+                return
+            if self._read_at is not None:
+                await self._clock.sleep(max(0.0, self._read_at + LOOK_SECONDS - self._clock.monotonic()))
+            began = self._clock.monotonic()
+            self._rows = {row.digest: row for row in await self._store.tokens()}
+            self._read_at = began
+
+    def _is_since(self, instant: float) -> bool:
+        return self._read_at is not None and self._read_at > instant
 
     def remember(self, token: str, holder: LeaseHolder) -> None:
         """Keep to whom the token of a lease has been given."""

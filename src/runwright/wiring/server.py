@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from runwright.adapters.project import STORE_VARIABLE, state_location
+from runwright.adapters.project import state_location
 from runwright.core.errors import Problem, RunwrightError, UsageError
 from runwright.core.job_rows import QueueSettings
 from runwright.core.tokens import TOKEN_PREFIX
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from runwright.engines.submission import JobCheck
 
 KEY_FILE = "server.key"
-POSTGRES = ("postgresql://", "postgres://")
 LEASE_TOKEN_BYTES = 20
 OWN_TOKEN_BYTES = 32
 
@@ -60,26 +59,23 @@ def open_jobs(store: str | None = None) -> JobStore:
     Raises:
         StoreError: If it can't be opened.
     """
-    if (url := _asked(store)).startswith(POSTGRES):
+    location = state_location(store)
+    if location.is_server:
+        from runwright.wiring.servers import require_postgres
+
+        require_postgres()
         from runwright.adapters.postgres.jobs import PostgresJobStore
 
-        return PostgresJobStore.open(url)
+        return PostgresJobStore.open(location.store_url)
     from runwright.adapters.sqlite.jobs import SqliteJobStore
 
-    database = state_location(store).database
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteJobStore.open(database)
-
-
-def _asked(store: str | None) -> str:
-    return store or os.environ.get(STORE_VARIABLE, "")
+    location.database.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteJobStore.open(location.database)
 
 
 def key_file(store: str | None) -> Path:
     """Return where the key is with which jobs of a store are sealed: beside it, or in the project for one elsewhere."""
-    if _asked(store).startswith(POSTGRES):
-        return Path.cwd() / ".runwright" / KEY_FILE
-    return state_location(store).database.parent / KEY_FILE
+    return state_location(store).work_dir.parent / KEY_FILE
 
 
 def new_lease_token() -> str:
