@@ -258,6 +258,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     """Which jobs to list, newest first; every field narrows.
 
     Attributes:
+        idempotency_key: With it there is one job at most, and no other field counts.
         below: Ids below this one, for the next page; 0 for all.
         limit: Most to return, from 1.
     """
@@ -266,6 +267,7 @@ class JobFilter(Struct, frozen=True, kw_only=True):
     state: JobState | None = None
     key: str = ""
     worker: str = ""
+    idempotency_key: str = ""
     below: int = 0
     limit: int = 100
 

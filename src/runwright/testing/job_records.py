@@ -178,8 +178,11 @@ def _log_row(lease: JobLease, number: int, entry: StoredEntry) -> LogRow:
     )
 
 
-def is_wanted(row: JobRow, which: JobFilter) -> bool:
+def is_wanted(job: StoredJob, which: JobFilter) -> bool:
     """Tell whether a job is one of those to list."""
+    if which.idempotency_key:
+        return job.idempotency_key == which.idempotency_key
+    row = job.row
     return (
         which.queue in ("", row.queue)
         and which.state in (None, row.state)

@@ -319,7 +319,7 @@ class MemoryJobStore(MemoryTokens):
     async def jobs(self, which: JobFilter) -> list[JobRow]:
         """Return jobs, newest first; see `JobStore`."""
         self._check_open()
-        rows = [job.row for job in self._jobs.values() if is_wanted(job.row, which)]
+        rows = [job.row for job in self._jobs.values() if is_wanted(job, which)]
         return rows[::-1][: which.limit]
 
     async def attempts(self, job_id: int) -> list[JobAttempt]:

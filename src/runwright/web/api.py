@@ -52,12 +52,13 @@ class JobList(Struct, frozen=True):
 
 
 class ListQuery(Struct, frozen=True, kw_only=True):
-    """Which jobs to list; `below` is the id after which the next page begins."""
+    """Which jobs to list; `below` is the id after which the next page begins, `idempotency_key` names one job at most."""
 
     queue: str = ""
     state: JobState | None = None
     key: str = ""
     worker: str = ""
+    idempotency_key: str = ""
     below: Annotated[int, Meta(ge=0, le=LARGEST_ID)] = 0
     limit: Annotated[int, Meta(ge=1, le=MOST_LISTED)] = 100
 

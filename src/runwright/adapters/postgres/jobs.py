@@ -183,6 +183,8 @@ class PostgresJobStore:
 
     async def jobs(self, which: JobFilter) -> list[JobRow]:
         """Return jobs, newest first; see `JobStore`."""
+        if which.idempotency_key:
+            return list(map(job_row, await self._read("job_by_key", (which.idempotency_key,))))
         return list(map(job_row, await self._read("jobs", structs.asdict(which))))
 
     async def attempts(self, job_id: int) -> list[JobAttempt]:

@@ -70,6 +70,11 @@ WHERE (%(below)s = 0 OR id < %(below)s)
   AND (%(worker)s = '' OR worker = %(worker)s)
 ORDER BY id DESC LIMIT %(limit)s
 
+-- name: job_by_key
+SELECT id, queue, state, priority, labels, key, attempt, failures, resets, max_attempts, retry_delay, queued_at,
+       available_at, started_at, heartbeat_at, finished_at, lease_until, worker, cancel_reason, message, sealed
+FROM jobs WHERE idempotency_key = %s AND idempotency_key <> ''
+
 -- name: payload
 SELECT payload FROM jobs WHERE id = %s
 
