@@ -10,10 +10,12 @@ from pathlib import Path
 from rooms import Rooms, run, script
 
 from runwright.adapters import container_ledger
+from runwright.ports.jobs import JobLimits
 
 
 async def main(kind: str, folder: Path, text: str) -> None:
-    async with Rooms(kind, folder).room() as room:
+    rooms = Rooms(kind, folder)
+    async with rooms.room(rooms.place(JobLimits(pids=100))) as room:
         said = await run(room, script(text))
     print(said.code, said.err, said.failure)
 

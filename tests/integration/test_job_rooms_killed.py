@@ -67,6 +67,13 @@ def test_nothing_of_a_killed_worker_lives_on(rooms: Rooms) -> None:
         assert time.monotonic() - start < SECONDS
     assert sweep(rooms) == []
     assert not (rooms.folder / "w/containers").exists()
+    assert not groups_of(worker.pid)
+
+
+def groups_of(pid: int) -> list[Path]:
+    """Return the control groups that a process has made."""
+    tops = [path for path in Path("/sys/fs/cgroup").iterdir() if path.is_dir()]
+    return [path for top in tops for path in top.glob(f"**/runwright-{pid}-*")]
 
 
 @pytest.mark.parametrize("kind", ENGINES)

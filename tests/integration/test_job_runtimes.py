@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -284,6 +285,27 @@ def test_a_step_needs_an_image_that_is_there(engine: Rooms) -> None:
     (never,) = engine.steps([script("true", image=missing)], pull="never")
     assert never.failure is not None
     assert "which does not pull images" in never.failure.message
+
+
+def test_a_pull_can_be_cancelled(engine: Rooms) -> None:
+    """The registry takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        step = script("true", image=f"127.0.0.1:{silent.getsockname()[1]}/none:latest")
+
+        async def scope() -> float:
+            async with engine.room() as room:
+                task = asyncio.create_task(run(room, step))
+                peer, _ = await asyncio.to_thread(silent.accept)
+                assert not task.done()
+                start = time.monotonic()
+                task.cancel()
+                await asyncio.wait([task])
+                peer.close()
+                assert task.cancelled()
+                return time.monotonic() - start
+
+        assert asyncio.run(scope()) < 3.0
 
 
 @contextmanager

@@ -15,6 +15,10 @@ class FakeGroups:
         self.killed = killed
         self.asked: list[tuple[int, int]] = []
         self.removed = 0
+        self.swept = 0
+
+    def sweep(self) -> None:
+        self.swept += 1
 
     def make(self, memory_bytes: int, pids: int, cpus: float = 0.0) -> "FakeGroup":
         self.asked.append((memory_bytes, pids))

@@ -1,5 +1,6 @@
 """Control groups on directories that look like those of the kernel."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,12 @@ class Machine:
         return folder
 
     def make(self, memory: int, pids: int, cpus: float = 0.0) -> LinuxControlGroup:
+        return self.groups().make(memory, pids, cpus)
+
+    def groups(self) -> LinuxControlGroups:
         (self.root / "mountinfo").write_text("\n".join(self.mounts))
         (self.root / "self").write_text("\n".join(self.memberships))
-        return LinuxControlGroups(self.root / "mountinfo", self.root / "self").make(memory, pids, cpus)
+        return LinuxControlGroups(self.root / "mountinfo", self.root / "self")
 
 
 @pytest.fixture
@@ -187,7 +191,10 @@ def test_without_control_groups(tmp_path: Path) -> None:
     assert not groups.make(1 << 20, 7).holds_memory
 
 
-def test_groups_of_the_dead_are_removed(machine: Machine) -> None:
+@pytest.mark.parametrize(
+    "sweep", [lambda machine: machine.groups().sweep(), lambda machine: machine.make(0, 7)]
+)
+def test_groups_of_the_dead_are_removed(machine: Machine, sweep: Callable[[Machine], object]) -> None:
     own = machine.tree("pids", "/")
     group = machine.make(0, 7)
     living = Path(group.entrances[0]).parent
@@ -197,7 +204,17 @@ def test_groups_of_the_dead_are_removed(machine: Machine) -> None:
         folder.mkdir()
         for file in folder.iterdir():
             file.unlink()
-    machine.make(0, 7)
+    sweep(machine)
     assert not dead.exists()
     assert living.exists()
     assert foreign.exists()
+
+
+def test_groups_of_the_dead_are_removed_above_us_too(machine: Machine) -> None:
+    own = machine.tree("v2", "/user/own", subtree="pids")
+    dead = own.parent / f"{cgroups.PREFIX}4000000-0-1"
+    dead.mkdir()
+    for file in dead.iterdir():
+        file.unlink()
+    machine.groups().sweep()
+    assert not dead.exists()

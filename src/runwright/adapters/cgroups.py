@@ -44,6 +44,14 @@ class LinuxControlGroups:
             _fill(group, wanted, self._trees())
         return group
 
+    def sweep(self) -> None:
+        """Remove the groups that processes left which have died."""
+        for own in self._trees().values():
+            for folder in (own, *own.parents):
+                if not _is_open(folder):
+                    break
+                _sweep(folder)
+
     def _trees(self) -> dict[str, Path]:
         """Return our own group by controller; that of version 2 has the empty name."""
         try:

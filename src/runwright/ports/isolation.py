@@ -49,6 +49,10 @@ class ControlGroups(Protocol):
         """
         ...
 
+    def sweep(self) -> None:
+        """Remove the groups that processes left which have died."""
+        ...
+
 
 class Ledger(Protocol):
     """Remembers which containers there are, so that they are removed also if this process is killed."""

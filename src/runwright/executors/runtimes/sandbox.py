@@ -83,7 +83,8 @@ class SandboxRuntime:
         return SandboxRoom(self._processes, self._groups, self._path, place, program, owner)
 
     async def sweep(self, is_alive: Callable[[str], bool]) -> list[str]:
-        """Find nothing: processes and mounts end with their worker."""
+        """Remove control groups, of which nothing is said; processes and mounts end with their worker."""
+        self._groups.sweep()
         return []
 
     async def faults(self) -> list[str]:

@@ -42,7 +42,8 @@ class ShellRuntime:
         return ShellRoom(self._processes, self._groups, self._path, place)
 
     async def sweep(self, is_alive: Callable[[str], bool]) -> list[str]:
-        """Find nothing: processes end with their worker."""
+        """Remove control groups, of which nothing is said; processes end with their worker."""
+        self._groups.sweep()
         return []
 
     async def faults(self) -> list[str]:
