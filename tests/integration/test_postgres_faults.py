@@ -1,6 +1,7 @@
 """Runs on a real PostgreSQL while the server, the connections and the engines fail; each fault has its control."""
 
 import asyncio
+import random
 import threading
 from contextlib import suppress
 from datetime import timedelta
@@ -8,14 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from stored import NOW, create, life, run_id
+from stored import DEFINITION, NOW, create, life, run_id
 
 from runwright import wiring
 from runwright.adapters.owner import current_owner
 from runwright.adapters.postgres import PostgresStore, connection, statements, writer
 from runwright.adapters.postgres.address import parse
 from runwright.core.errors import LeaseLost, RunIsActive, StoreError
-from runwright.core.run import Definition, Owner
+from runwright.core.run import Definition, Owner, Run
 from runwright.core.states import RunState, TaskState
 from runwright.ports.stores import RunFilter
 
@@ -348,18 +349,32 @@ def test_the_log_is_append_only_and_what_is_changed_all_the_same_is_found(postgr
     asyncio.run(work())
 
 
-def test_only_the_guilty_append_is_refused(url):
+@pytest.mark.parametrize("name", ["no\0name", "".join(random.Random(1).choices("0123456789abcdef", k=9_000))])
+def test_only_the_guilty_append_is_refused(url, name):
     async def work():
         store = PostgresStore.open(url)
         lease = await create(store)
         good, other = life(2)[:2], life(2)[2:]
         odd = life(1)[0]
-        nameless = type(odd)(at=NOW, task_id="no\0name", attempt=1)
+        nameless = type(odd)(at=NOW, task_id=name, attempt=1)
         calls = [store.append(lease, [event]) for event in (*good, nameless, *other)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [type(None)] * 2 + [StoreError] + [type(None)] * 2
         assert [each.event for each in await store.events(lease.run_id)][1:] == life(2)
         assert (await store.verify(lease.run_id)).ok
+        await store.close()
+
+    asyncio.run(work())
+
+
+def test_a_run_whose_name_can_not_be_stored_says_why(url):
+    async def work():
+        store = PostgresStore.open(url)
+        run = Run(id=run_id(), name="no\0name", definition=DEFINITION.digest, created_at=NOW)
+        with pytest.raises(StoreError, match="may hold no NUL"):
+            await store.create_run(run, DEFINITION, [], [], current_owner(), 60)
+        assert await store.list_runs(RunFilter()) == []
+        await create(store)
         await store.close()
 
     asyncio.run(work())

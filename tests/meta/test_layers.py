@@ -32,10 +32,13 @@ VIOLATIONS = [
     ("engines/bad.py", "import apsw", "SQLite stays in its room"),
     ("adapters/bad.py", "import grpc", "gRPC stays in its room"),
     ("adapters/bad.py", "import apsw", "SQLite stays in its room"),
+    ("adapters/bad.py", "import psycopg", "PostgreSQL stays in its room"),
+    ("wiring/bad.py", "import psycopg", "PostgreSQL stays in its room"),
     ("adapters/bad.py", "import rtoml", "TOML stays in its room"),
     ("wiring/bad.py", "import starlette", "The HTTP server stays in its room"),
     ("cli/bad.py", "import uvicorn", "The HTTP server stays in its room"),
     ("executors/bad.py", "import runwright.web", ONE_WAY),
+    ("adapters/bad.py", "import httpx2", "The HTTP client stays in its room"),
     ("cli/bad.py", "import rich", "The terminal stays in its room"),
 ]
 

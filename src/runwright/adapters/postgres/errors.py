@@ -64,6 +64,8 @@ def explain(address: Address, error: Exception) -> StoreError:
     advice = _BY_STATE.get(getattr(error, "sqlstate", None) or "", "") or _advice(text)
     if not advice and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         advice = "the connection was lost; check the server, then `runwright resume` the run"
+    if not advice and isinstance(error, psycopg.DataError):
+        advice = "this can't be stored here; a name or a tag may hold no NUL"
     advice = advice or "the store can't be used"
     return StoreError(f"{address.shown}: {advice} ({text or type(error).__name__})")
 
