@@ -225,7 +225,11 @@ def schema(path) -> list:
         database.close()
 
 
-NEXT = (3, "0003_test", "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE notes (text TEXT) STRICT;")
+NEXT = (
+    connection.newest_version() + 1,
+    "9999_test",
+    "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE notes (text TEXT) STRICT;",
+)
 
 
 def test_every_old_version_migrates_to_the_newest_schema(tmp_path, monkeypatch):
@@ -274,7 +278,7 @@ def test_a_migration_that_fails_leaves_the_old_version(tmp_path, monkeypatch):
     path = tmp_path / "runs.db"
     asyncio.run(make(path, events=4))
     before = schema(path)
-    broken = (3, "0003_test", NEXT[2] + "SELECT no_such_function();")
+    broken = (*NEXT[:2], NEXT[2] + "SELECT no_such_function();")
     monkeypatch.setattr(connection, "migrations", lambda vendor: [*sql.migrations("sqlite"), broken])
     with pytest.raises(StoreError, match="no_such_function"):
         SqliteStore.open(path)
