@@ -196,7 +196,7 @@ CREATE FUNCTION lock_limited_queues(_queues TEXT[]) RETURNS VOID LANGUAGE sql VO
 $$;
 
 -- The first jobs of a queue that a worker with these labels may have, whether or not others are about to take them.
-CREATE FUNCTION jobs_to_give(_queue TEXT, _labels TEXT[], _full TEXT[], _most INTEGER)
+CREATE FUNCTION jobs_to_give(_queue TEXT, _labels TEXT[], _most INTEGER)
 RETURNS TABLE (id BIGINT, key TEXT, priority INTEGER, turn BIGINT) LANGUAGE sql STABLE AS $$
   WITH RECURSIVE offers AS (  -- from one set of labels to the next by the index, past all jobs that have the same
     (SELECT jobs.labels FROM jobs WHERE ready AND queue = _queue ORDER BY queue, labels LIMIT 1)
@@ -210,14 +210,14 @@ RETURNS TABLE (id BIGINT, key TEXT, priority INTEGER, turn BIGINT) LANGUAGE sql 
   SELECT found.id, found.key, found.priority, found.turn
   FROM offers CROSS JOIN LATERAL (
     SELECT jobs.id, jobs.key, jobs.priority, jobs.turn FROM jobs
-    WHERE ready AND queue = _queue AND labels = offers.labels AND jobs.key <> ALL (_full)
+    WHERE ready AND queue = _queue AND labels = offers.labels
     ORDER BY queue, labels, priority DESC, turn, id LIMIT _most
   ) AS found
   WHERE offers.labels <@ _labels
   ORDER BY found.priority DESC, found.turn, found.id LIMIT _most
 $$;
 
--- The same for a queue in which few keys have most of the jobs, and no room: some of each key that has.
+-- The same for a queue in which the first many jobs are of keys that have no room: some of each key that has.
 CREATE FUNCTION jobs_of_keys(_queue TEXT, _labels TEXT[], _full TEXT[], _most INTEGER)
 RETURNS TABLE (id BIGINT, key TEXT, priority INTEGER, turn BIGINT) LANGUAGE sql STABLE AS $$
   WITH RECURSIVE keys AS (
@@ -232,7 +232,7 @@ RETURNS TABLE (id BIGINT, key TEXT, priority INTEGER, turn BIGINT) LANGUAGE sql 
   SELECT found.id, keys.key, found.priority, found.turn
   FROM keys CROSS JOIN LATERAL (
     SELECT jobs.id, jobs.priority, jobs.turn FROM jobs
-    WHERE ready AND ready IS NOT NULL AND queue = _queue AND jobs.key = keys.key AND labels <@ _labels
+    WHERE ready AND queue = _queue AND jobs.key = keys.key AND labels <@ _labels
     ORDER BY queue, jobs.key, priority DESC, turn, id LIMIT _most
   ) AS found
   WHERE keys.key <> ALL (_full)
@@ -274,10 +274,10 @@ BEGIN
     ) AS held;
   END IF;
   LOOP
-    IF _settings.most_a_key > 0 AND _window > 4096 THEN
+    IF _settings.most_a_key > 0 AND _window > 1024 THEN
       SELECT array_agg(id), 0 INTO _found, _seen FROM jobs_of_keys(_queue, _labels, _full, _most);
     ELSE
-      SELECT array_agg(id), count(*) INTO _found, _seen FROM jobs_to_give(_queue, _labels, _full, _window);
+      SELECT array_agg(id), count(*) INTO _found, _seen FROM jobs_to_give(_queue, _labels, _window);
     END IF;
     IF _settings.most_a_key > 0 THEN
       _found := within_keys(_queue, _found, _settings.most_a_key);
