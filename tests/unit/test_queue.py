@@ -501,6 +501,18 @@ def test_an_entry_that_is_wrong_is_refused(entry: ExecutionLogEntry, offset: int
     Bench().run(main)
 
 
+@pytest.mark.parametrize("number", [0, -1, 2, 2**63])
+def test_an_entry_that_is_not_there_is_told(number: int) -> None:
+    async def main(bench: Bench) -> None:
+        job_id = await bench.submit()
+        await bench.given()
+        await bench.queue.add_entry(JobLease(job_id, 1), ExecutionLogEntry(key="k"))
+        with pytest.raises(JobNotFound, match=f"no entry {number}"):
+            await bench.queue.update_entry(JobLease(job_id, 1), number, ExecutionLogEntry(key="k"))
+
+    Bench().run(main)
+
+
 # -- users -------------------------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runwright.core.errors import Problem, RunwrightError, StoreError
+from runwright.core.errors import JobNotFound, Problem, RunwrightError, StoreError
 from runwright.core.job import Job
 from runwright.core.job_mask import masked
 from runwright.core.job_requests import (
+    LARGEST_NUMBER,
     entry_problems,
     heartbeat_problems,
     job_numbers,
@@ -34,6 +35,7 @@ from runwright.core.job_rows import (
     Verdict,
     WorkerRow,
 )
+from runwright.core.job_texts import no_entry_text
 from runwright.core.job_wire import (
     DequeueRequest,
     ExecutionLogEntry,
@@ -288,6 +290,8 @@ class Queue:
             ConflictError: If bytes between are missing, or the output would grow above its limit.
         """
         refuse(entry_problems(entry, out_offset))
+        if not 0 < number <= LARGEST_NUMBER:
+            raise JobNotFound(no_entry_text(lease, number))
         await self.store.update_entry(lease, number, settled_entry(entry), out_offset, self.clock.now())
         self._logs.stir(lease.job_id)
 

@@ -45,12 +45,13 @@ class TokenBook:
         self._reading = asyncio.Lock()
         self._leases: OrderedDict[bytes, LeaseHolder] = OrderedDict()
 
-    async def owner(self, token: str, *, may_look: bool = True) -> TokenRow | None:
+    async def owner(self, token: str, *, may_wait: bool = True) -> TokenRow | None:
         """Return whose token it is; None if it is nobody's, or revoked.
 
         Args:
             token: What somebody shows.
-            may_look: Look for one that is not known among those that have been made just now.
+            may_wait: Wait until the store may be asked again, for a token that was made a moment ago; else it may be
+                missed for `LOOK_SECONDS`.
 
         Raises:
             StoreError: If the store can't be read.
@@ -59,8 +60,8 @@ class TokenBook:
             return None
         digest, now = digest_of(token), self._clock.monotonic()
         await self._read_since(now - FRESH_SECONDS)
-        if digest not in self._rows and may_look:
-            await self._read_since(now)
+        if digest not in self._rows:
+            await self._read_since(now if may_wait else now - LOOK_SECONDS)
         row = self._rows.get(digest)
         if row is None or row.revoked_at is not None:
             return None

@@ -1,7 +1,5 @@
 """Who asks: tokens of workers and users, and tokens of leases."""
 
-from math import ceil
-
 from msgspec import Struct
 from starlette.requests import Request
 
@@ -97,20 +95,19 @@ class Gate:
         job_id, worker = _job_headers(request)
         holder = await self._holder(request, shown.token)
         if holder.lease.job_id != job_id or holder.queue != request.path_params["queue"]:
-            self._count(request)
             raise Refusal(403, "invalid token: it is another job's")
         if holder.worker != worker:
-            self._count(request)
             raise Refusal(403, "invalid token: it is another worker's")
         return holder
 
     async def _owner(self, request: Request, token: str, status: int) -> TokenRow:
-        wait = self.wrong.wait_seconds(_address(request))
-        row = await self._queue.tokens.owner(token, may_look=not wait)
+        is_hot = self.wrong.wait_seconds(_address(request)) > 0
+        row = await self._queue.tokens.owner(token, may_wait=not is_hot)
         if row is not None:
             return row
-        self._refuse_if(wait)
         self._count(request)
+        if is_hot:
+            raise _too_many()
         headers = {"WWW-Authenticate": LEASE_SCHEME} if status == 401 else None
         raise Refusal(status, "invalid token: it is unknown, or has been revoked", headers)
 
@@ -118,19 +115,21 @@ class Gate:
         tokens = self._queue.tokens
         if (known := tokens.remembered(token)) is not None:
             return known
-        self._refuse_if(self.wrong.wait_seconds(_address(request)))
+        if self.wrong.wait_seconds(_address(request)) and not self.wrong.may_look():
+            raise _too_many()
         holder = await tokens.holder(token)
         if holder is None:
             self._count(request)
-            raise _unauthorized("invalid token")
+            raise _unauthorized("invalid token: it is no lease's")
         return holder
-
-    def _refuse_if(self, wait: float) -> None:
-        if wait:
-            raise Refusal(429, "too many wrong tokens; try again later", {"Retry-After": str(ceil(wait))})
 
     def _count(self, request: Request) -> None:
         self.wrong.count(_address(request))
+
+
+def _too_many() -> Refusal:
+    """Refuse what is not known; whoever has a good token that was made just now is let in soon."""
+    return Refusal(429, "too many wrong tokens; try again later", {"Retry-After": "1"})
 
 
 def _address(request: Request) -> str:

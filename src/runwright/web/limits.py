@@ -31,13 +31,16 @@ DRAIN_BYTES = 8 * MIB
 DRAIN_SECONDS = 2.0
 """What is still read of a body that has been refused, so that its sender sees why."""
 
-WRONG_TOKENS = 20
+WRONG_TOKENS = 100
 """Wrong tokens from one address in `WRONG_SECONDS`."""
 
 WRONG_TOKENS_OVERALL = 1_000
 """Wrong tokens from anywhere in `WRONG_SECONDS`."""
 
 WRONG_SECONDS = 60.0
+LOOKS_PER_SECOND = 20
+"""How many unknown tokens of leases are looked up all the same: another server may have given them out."""
+
 MOST_ADDRESSES = 10_000
 
 
@@ -59,7 +62,7 @@ class _Window(Struct):
 
 
 class WrongTokens:
-    """Counts wrong tokens. Where there are too many, tokens that are not known are refused without a look at the store.
+    """Counts wrong tokens. Where there are too many, unknown ones are refused, nearly always without the store.
 
     Args:
         clock: Time.
@@ -69,6 +72,7 @@ class WrongTokens:
         self._clock = clock
         self._by_address: OrderedDict[str, _Window] = OrderedDict()
         self._all = _Window(clock.monotonic())
+        self._looks = _Window(clock.monotonic())
         self.total = 0
 
     def count(self, address: str) -> None:
@@ -89,6 +93,14 @@ class WrongTokens:
             self._left(self._all, WRONG_TOKENS_OVERALL),
             self._left(mine, WRONG_TOKENS) if mine is not None else 0.0,
         )
+
+    def may_look(self) -> bool:
+        """Return whether an unknown token may be looked up although there are too many wrong ones; counts it."""
+        now = self._clock.monotonic()
+        if now - self._looks.began_at >= 1:
+            self._looks = _Window(now)
+        self._looks.count += 1
+        return self._looks.count <= LOOKS_PER_SECOND
 
     def _left(self, window: _Window, most: int) -> float:
         self._current(window)

@@ -17,7 +17,6 @@ from runwright.ports.jobs import JobStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runwright.engines.queue import Queue
-    from runwright.engines.submission import JobCheck
 
 KEY_FILE = "server.key"
 LEASE_TOKEN_BYTES = 20
@@ -59,18 +58,9 @@ def open_jobs(store: str | None = None) -> JobStore:
     Raises:
         StoreError: If it can't be opened.
     """
-    location = state_location(store)
-    if location.is_server:
-        from runwright.wiring.servers import require_postgres
+    from runwright.wiring.job_stores import open_job_store
 
-        require_postgres()
-        from runwright.adapters.postgres.jobs import PostgresJobStore
-
-        return PostgresJobStore.open(location.store_url)
-    from runwright.adapters.sqlite.jobs import SqliteJobStore
-
-    location.database.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteJobStore.open(location.database)
+    return open_job_store(store)
 
 
 def key_file(store: str | None) -> Path:
@@ -96,6 +86,7 @@ def make_queue(
     """Return the queue on a store that is open."""
     from runwright.adapters.clock import SystemClock
     from runwright.adapters.sealer import open_sealer
+    from runwright.core.job_check import check_job
     from runwright.engines.queue import Queue, QueueOptions
 
     return Queue(
@@ -104,7 +95,7 @@ def make_queue(
         open_sealer(key),
         new_lease_token,
         options=QueueOptions(lease_seconds=lease_seconds, keep_days=keep_days),
-        check=_job_check(),
+        check=check_job,
         on_error=_tell,
     )
 
@@ -122,12 +113,6 @@ async def change_queue(store: str | None, name: str, changes: Mapping[str, Any])
         return await change(jobs, name, changes)
     finally:
         await jobs.close()
-
-
-def _job_check() -> "JobCheck":
-    from runwright.engines.queue import no_check
-
-    return no_check
 
 
 def _tell(error: RunwrightError) -> None:
