@@ -154,6 +154,11 @@ class Redactor:
         """Tell whether `text` holds a secret in any form."""
         return finds(self._forms, _encoded(text))
 
+    def found_in(self, text: str) -> list[str]:
+        """Return the secrets that `text` holds, in the forms in which it holds them."""
+        data = _encoded(text)
+        return [form.text.decode("utf-8", "surrogateescape") for form in self._forms if form.text in data]
+
     def finds_in(self, data: Data) -> bool:
         """Tell whether `data` holds a secret in any form."""
         return finds(self._forms, data)

@@ -41,6 +41,10 @@ class _ExecutorArgs(Mapping[str, type[Struct]]):
             from runwright.executors.container import ContainerArgs
 
             return ContainerArgs
+        if name == "queued":
+            from runwright.executors.queued import QueuedArgs
+
+            return QueuedArgs
         if name in INNER_KINDS:
             from runwright.executors.inner import InnerArgs
 
@@ -48,10 +52,10 @@ class _ExecutorArgs(Mapping[str, type[Struct]]):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("shell", "python", *ISOLATING, *INNER_KINDS))
+        return iter(("shell", "python", "queued", *ISOLATING, *INNER_KINDS))
 
     def __len__(self) -> int:
-        return 2 + len(ISOLATING) + len(INNER_KINDS)
+        return 3 + len(ISOLATING) + len(INNER_KINDS)
 
 
 def executor_args() -> Mapping[str, type[Struct]]:

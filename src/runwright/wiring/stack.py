@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INNER_KINDS: Mapping[str, str] = {"workflow": "workflow", "plan": "plan", "reconcile": "goal"}
 """Names of the executors whose tasks are runs of their own, with the kind of those runs."""
 
-WITH_ENV = frozenset(("shell", "python", *ISOLATING))
+WITH_ENV = frozenset(("shell", "python", "queued", *ISOLATING))
 """Names of the executors that take an environment."""
 
 
@@ -68,11 +68,13 @@ def executor_stack(
     for name in sorted((used | bases).intersection(ISOLATING)):
         isolation = isolation or Isolation(base / ".runwright" / "containers")
         router.register(name, isolation.executor(name, processes))
-    for name in sorted((used | bases).intersection(("python", *INNER_KINDS))):
+    for name in sorted((used | bases).intersection(("python", "queued", *INNER_KINDS))):
         if name == "python":
             from runwright.executors.python import Python
 
             router.register(name, Python(processes, functions.values, functions.known))
+        elif name == "queued":
+            router.register(name, _queued(base))
         else:
             router.register(name, _inner(name, runs, base))
     for name in sorted(used.intersection(workflow.executors)):
@@ -116,6 +118,13 @@ def _inner(name: str, runs: "InnerRuns", base: Path) -> Executor:
     from runwright.executors.inner import InnerRun
 
     return InnerRun(INNER_KINDS[name], runs, base)
+
+
+def _queued(base: Path) -> Executor:
+    from runwright.executors.queued import Queued
+    from runwright.wiring.queue_clients import connect
+
+    return Queued(lambda server, token_file: connect(server, token_file, base))
 
 
 def _plug_in(router: "Router", name: str, table: Mapping[str, Any], processes: Processes, base: Path) -> None:
