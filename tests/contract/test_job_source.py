@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 import pytest
+from puppet_server import puppet
 from queue_server import QueueServer
 
 from runwright.adapters.clock import SystemClock
@@ -495,28 +496,3 @@ def test_a_server_that_is_not_there_can_be_told_from_other_troubles(tmp_path: Pa
         await source.close()
 
     asyncio.run(test())
-
-
-class puppet:  # noqa: N801 - used like a function
-    """A server that answers everything with the same bytes, and then hangs up."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-
-    async def __aenter__(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"content-length:"):
-                await reader.readexactly(int(line.partition(b":")[2]))
-        writer.write(self._answer)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
