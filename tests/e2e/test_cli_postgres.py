@@ -1,9 +1,10 @@
 """The commands on a store in a real PostgreSQL, which two machines share: each project directory stands for one."""
 
 import signal
+import subprocess
 
 import pytest
-from cli_project import Project, stop, wait_until
+from cli_project import RUNWRIGHT, Project, environment, stop, wait_until
 from postgres import PASSWORD
 
 from runwright.adapters.postgres.address import parse
@@ -97,6 +98,62 @@ def test_a_killed_engine_is_found_dead_and_its_run_resumed(project, url):
     assert done.returncode == 0, done.stderr
     assert (project.root / "did").read_text() == "once\n"
     assert project("audit", "latest", "--verify", "--store", url).returncode == 0
+
+
+def on_another_host(project, *words):
+    """Run a command where the machine has another name; skip the test if this may not be changed here."""
+    host = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
+    if subprocess.run([*host, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("the name of the machine can't be changed here")
+    return subprocess.run(
+        [*host, RUNWRIGHT, *words],
+        cwd=project.root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_what_a_dead_machine_left_is_resumed_elsewhere_once_its_lease_has_lapsed(project, url, postgres):
+    project.write(
+        "slow.toml",
+        'name = "slow"\n[tasks.a]\ncmd = "echo once >> did"\n'
+        '[tasks.b]\ndepends_on = ["a"]\ncmd = "test -e did2 || { touch did2; sleep 600; }"\n',
+    )
+    process = project.start("run", "slow.toml", "--store", url)
+    try:
+        wait_until((project.root / "did2").exists, "the second task")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finally:
+        stop(process)
+    refused = on_another_host(project, "resume", "latest", "--store", url)
+    assert refused.returncode == 1
+    assert "is driven by process" in refused.stderr
+    name = parse(url).shown.rpartition("/")[2]
+    postgres.execute("UPDATE runwright.runs SET lease_expires_at = now() - interval '1 s'", name)
+    resumed = on_another_host(project, "resume", "latest", "--store", url)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (project.root / "did").read_text() == "once\n"
+    assert project("audit", "latest", "--verify", "--store", url).returncode == 0
+
+
+def test_of_many_engines_that_resume_one_run_only_one_drives_it(project, url):
+    project.write(
+        "slow.toml",
+        'name = "slow"\n[tasks.a]\ncmd = "test -e broken || { touch broken; exit 1; }; echo x >> did; sleep 3"\n',
+    )
+    assert project("run", "slow.toml", "--store", url).returncode == 1
+    engines = [project.start("resume", "latest", "--store", url) for _ in range(4)]
+    try:
+        said = [engine.communicate(timeout=120)[0] for engine in engines]
+    finally:
+        for engine in engines:
+            stop(engine)
+    assert sorted(engine.returncode for engine in engines).count(0) == 1, said
+    assert (project.root / "did").read_text() == "x\n"
 
 
 def test_the_password_of_the_store_is_in_no_log_and_no_record(project, url, postgres):
