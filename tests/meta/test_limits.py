@@ -16,6 +16,9 @@ OUTSIDE = ("testing/", "cli/render/")
 
 DOCUMENTED = {
     "adapters/container_ledger.py:ANSWER_SECONDS": "| 30 s, 10 s at the start of a run |",
+    "adapters/job_trees.py:DEEPEST_MEASURED": "200,000 files, 100 directories deep |",
+    "adapters/job_trees.py:MOST_LEFT": "| things told of that could not be removed of a workspace | 20 |",
+    "adapters/job_trees.py:MOST_MEASURED": "| workspace whose size can be measured | 200,000 files,",
     "adapters/names.py:LONGEST": "| name of a log file | 200 characters |",
     "adapters/plugin/files.py:NAME_BYTES": "4,096 bytes, 255 a name |",
     "adapters/plugin/files.py:PATH_BYTES": "| path of a file that travels | 4,096 bytes",
@@ -118,6 +121,7 @@ NO_CONCERN = {
     "engines/driver.py:LARGEST_WINDOW": "how many attempts are reserved at once",
     "adapters/cachetree.py:SLACK_BYTES": "when a log is written anew",
     "core/cacheentry.py:CHECK_BYTES": "the digest before what is stored",
+    "adapters/job_trees.py:BLOCK_BYTES": "the unit in which the kernel counts",
     "adapters/logs.py:COPY_BYTES": "how much is copied at a time",
     "adapters/logs.py:LEAST_SEGMENT": "how the tail of a log is cut into files",
     "adapters/logfiles.py:LEAST_CUT": "the room for the mark of a cut",
