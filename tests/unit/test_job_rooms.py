@@ -113,12 +113,9 @@ def test_a_home_is_named_by_machine_and_directory(tmp_path: Path) -> None:
 
 
 def test_runtimes_by_name(tmp_path: Path) -> None:
-    made = make_runtimes(
-        ("shell", "sandbox", "container", "shell"), FakeProcesses(), tmp_path, RuntimeOptions()
-    )
-    assert {name: runtime.name for name, runtime in made.items()} == {
-        name: name for name in ("shell", "sandbox", "container")
-    }
+    names = ("shell", "sandbox", "container", "microvm")
+    made = make_runtimes((*names, "shell"), FakeProcesses(), tmp_path, RuntimeOptions())
+    assert {name: runtime.name for name, runtime in made.items()} == {name: name for name in names}
     made.close()
     made.close()
     make_runtimes(("shell",), FakeProcesses(), tmp_path).close()
@@ -188,8 +185,10 @@ def test_bounds_that_can_t_be_held(place: JobPlace, groups: FakeGroups, told: st
 
 
 def test_the_shell_leaves_nothing_to_sweep() -> None:
-    runtime = ShellRuntime(FakeProcesses(), FakeGroups(), "/bin")
+    groups = FakeGroups()
+    runtime = ShellRuntime(FakeProcesses(), groups, "/bin")
     assert asyncio.run(runtime.sweep(lambda _: False)) == []
+    assert groups.swept == 1
     assert asyncio.run(runtime.faults()) == []
 
 

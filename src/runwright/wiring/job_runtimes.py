@@ -29,7 +29,7 @@ class RuntimeOptions(Struct, frozen=True, kw_only=True):
         engine: Of containers: ``docker``, ``podman``, or ``auto`` for the first of them that answers.
         image: Of steps that name none.
         pull: ``missing``, ``never`` or ``always``: when an image is fetched.
-        vm: What the room of virtual machines takes, by name.
+        vm: What virtual machines are made of: fields of `MicrovmOptions` by name.
     """
 
     engine: str = "auto"
@@ -105,4 +105,7 @@ def home_of(work_dir: Path) -> str:
 
 
 def _microvm(processes: Processes, work_dir: Path, options: RuntimeOptions) -> Runtime:
-    raise UsageError("the runtime microvm is not there yet")
+    from runwright.adapters.microvm.files import MicrovmOptions
+    from runwright.adapters.microvm.runtime import MicrovmRuntime
+
+    return MicrovmRuntime(processes, work_dir / "vm", MicrovmOptions(**options.vm))
