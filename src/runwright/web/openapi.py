@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from runwright.core.job import Job
+from runwright.core.job_requests import NAME
 from runwright.web.auth import LEASE_SCHEME, WORKER_SCHEME
 from runwright.web.endpoint import Access, Endpoint
 from runwright.web.refusals import JSON, ErrorAnswer
@@ -34,7 +36,13 @@ SECURITY: dict[Access, list[dict[str, list[str]]]] = {
     Access.WORKER: [{"worker": []}],
     Access.LEASE: [{"lease": []}, {"worker": []}],
 }
+ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n     .+)*)", re.MULTILINE)
 HEADERS = ("X-Sourcegraph-Job-ID", "X-Sourcegraph-Executor-Name")
+JOB = {
+    "type": "object",
+    "description": "The document of a job, version 1 or 2; the schema Job is that of version 2.",
+}
+QUEUE = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 REF = "#/components/schemas/{name}"
 
 
@@ -42,6 +50,9 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Return the description of endpoints, OpenAPI 3.1, as plain data."""
     types = list(dict.fromkeys([ErrorAnswer, Job, *_types(endpoints)]))
     schemas, components = msgspec.json.schema_components(types, ref_template=REF)
+    components["SubmitRequest"]["properties"] |= {"job": JOB, "queue": QUEUE}
+    for component in components.values():
+        _explain(component)
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -52,6 +63,27 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components, "securitySchemes": _schemes()},
     }
+
+
+def text_of(endpoints: Sequence[Endpoint]) -> str:
+    """Return the description as it is shipped."""
+    return msgspec.json.format(msgspec.json.encode(describe(endpoints)), indent=1).decode() + "\n"
+
+
+def _explain(component: dict[str, Any]) -> None:
+    """Give what a record's docstring says of its fields to the fields."""
+    text, _, attributes = cleandoc(component.get("description", "")).partition("\n\nAttributes:\n")
+    if text:
+        component["description"] = " ".join(text.split())
+    for found in ATTRIBUTE.finditer(attributes):
+        field = component["properties"].get(_camel(found[1])) or component["properties"].get(found[1])
+        if field is not None:
+            field["description"] = " ".join(found[2].split())
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
 
 
 def _types(endpoints: Iterable[Endpoint]) -> Iterable[Any]:
@@ -86,7 +118,7 @@ def _operation(endpoint: Endpoint, by_type: dict[Any, Any]) -> dict[str, Any]:
 
 def _path_parameters(endpoint: Endpoint) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", endpoint.path):
-        schema = {"type": "integer", "minimum": 1} if name == "id" else {"type": "string"}
+        schema = {"type": "integer", "minimum": 1} if name == "id" else QUEUE
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
