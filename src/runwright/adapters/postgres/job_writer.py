@@ -3,6 +3,7 @@
 A few lanes, each a link with a thread of its own, take what waits: whatever came while all were busy goes together.
 """
 
+import logging
 import os
 import threading
 from asyncio import Future, get_running_loop, to_thread
@@ -45,8 +46,14 @@ _PLANS = (
 )
 """What is written is found by an index, row by row; a plan made while the tables were small must not say otherwise."""
 
+_SHUTDOWN = "57P"
+"""How the SQLSTATE of a server begins that ends its connections."""
+
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 """Errors that are about what is written: nothing of the batch was, and each call of it may be tried alone."""
+
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it warns of is dealt with here
 
 
 class Statement:
@@ -264,15 +271,24 @@ def _parts(calls: Sequence[Statement | Submission]) -> list[Statement | _Submiss
 def _send(connection: Connection, parts: Sequence[Statement | _Submissions]) -> list[Rows]:
     """Execute statements in one transaction and one trip; return the rows of each."""
     failpoint("store.before_commit")
-    if len(parts) == 1:  # one statement is a transaction by itself
-        found = [parts[0].send(connection).fetchall()]
-    else:
-        with connection.pipeline(), connection.transaction():
-            _lock(connection, parts)
-            cursors = [part.send(connection) for part in parts]
-        found = [cursor.fetchall() for cursor in cursors]
+    try:
+        if len(parts) == 1:  # one statement is a transaction by itself
+            found = [parts[0].send(connection).fetchall()]
+        else:
+            found = _send_together(connection, parts)
+    except psycopg.OperationalError as error:
+        if error.sqlstate is None or error.sqlstate.startswith(_SHUTDOWN):
+            connection.close()  # it is broken, though a pipeline may not have noticed
+        raise
     failpoint("store.after_commit")
     return found
+
+
+def _send_together(connection: Connection, parts: Sequence[Statement | _Submissions]) -> list[Rows]:
+    with connection.pipeline(), connection.transaction():
+        _lock(connection, parts)
+        cursors = [part.send(connection) for part in parts]
+    return [cursor.fetchall() for cursor in cursors]
 
 
 def _lock(connection: Connection, parts: Sequence[Statement | _Submissions]) -> None:
