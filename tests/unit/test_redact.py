@@ -144,3 +144,28 @@ def test_what_is_no_digit_of_base64_is_no_border() -> None:
     assert Redactor(["secret-word"]).bytes(b"<" + encoded + b">") == b"<***=>"
     sure = b64encode(b"x" + b"secret-word")[2:]
     assert Redactor(["secret-word"]).bytes(b"<" + sure + b">") == b"<***>"
+
+
+def test_what_stands_in_the_place_of_a_secret() -> None:
+    redactor = Redactor(["token1"], {"hunter2": "${{ secrets.A }}", "hunter22": "${{ secrets.B }}"})
+    said = redactor.text(f"a hunter2 b hunter22 c token1 d {b64encode(b'hunter2').decode()}")
+    assert said.startswith("a ${{ secrets.A }} b ${{ secrets.B }} c *** d ${{ secrets.A }}")
+    assert redactor.text("xhunter2hunter22token1x") == "x${{ secrets.A }}x", "what touches is one"
+
+
+def test_the_longest_of_those_that_begin_together_counts() -> None:
+    one, other = {"abcdef": "[short]", "abcdefghij": "[long]"}, {"abcdefghij": "[long]", "abcdef": "[short]"}
+    for instead in (one, other):
+        stream = Redactor((), instead).stream()
+        assert stream.feed(b"abcdefg") == b""
+        assert stream.feed(b"hij abcdefg") + stream.flush() == b"[long] [short]g"
+
+
+@pytest.mark.parametrize("text", ["", "the hunter2", "the swordfish", b64encode(b"swordfish").decode()])
+def test_a_replacement_that_shows_a_secret_is_not_used(text: str) -> None:
+    assert Redactor(["swordfish"], {"hunter2": text}).text("a hunter2 b") == "a *** b"
+
+
+def test_texts_of_both_are_known_to_a_joined_redactor() -> None:
+    both = Redactor((), {"hunter2": "[one]"}).joined(Redactor((), {"swordfish": "[two]"}))
+    assert both.text("hunter2 swordfish") == "[one] [two]"

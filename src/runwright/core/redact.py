@@ -1,9 +1,9 @@
 """Streaming redaction: no known secret gets past, however the bytes are cut into chunks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 MASK = b"***"
 
@@ -28,11 +28,13 @@ class Form(Struct, frozen=True):
         text: What is looked for.
         before: 1 if the base64 digit before it carries bits of the secret too, else 0.
         after: 1 if the one behind it does, else 0.
+        mask: What stands in its place.
     """
 
     text: bytes
     before: int = 0
     after: int = 0
+    mask: bytes = MASK
 
 
 def forms(secret: str) -> set[Form]:
@@ -110,19 +112,32 @@ def _merged(found: Iterable[Form]) -> list[Form]:
     by_text: dict[bytes, Form] = {}
     for form in found:
         other = by_text.get(form.text, form)
-        by_text[form.text] = Form(form.text, max(form.before, other.before), max(form.after, other.after))
+        borders = (max(form.before, other.before), max(form.after, other.after))
+        by_text[form.text] = Form(form.text, *borders, other.mask)
     return sorted(by_text.values(), key=lambda form: (-len(form.text), form.text))
 
+
+Span = tuple[int, int, bytes]
+"""Where a secret stands, from and to, and what stands in its place."""
 
 Data = bytes
 """The type, under a name that no method below takes away."""
 
 
 class Redactor:
-    """Knows the secrets of a run; makes streams, and redacts whole texts."""
+    """Knows the secrets of a run; makes streams, and redacts whole texts.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._forms = _merged(form for secret in secrets for form in forms(secret))
+    Args:
+        secrets: What must not be shown.
+        instead: What stands in the place of some of them, by secret; `MASK` for all others, and where it is empty or
+            would itself show a secret. Where secrets overlap or touch, that of the first one stands for all.
+    """
+
+    def __init__(self, secrets: Iterable[str], instead: Mapping[str, str] | None = None) -> None:
+        known = (*secrets, *(instead or ()))
+        self._forms = _merged(form for secret in known for form in forms(secret))
+        if instead:
+            self._forms = _merged((*self._with_texts(instead), *self._forms))
 
     def __bool__(self) -> bool:
         return bool(self._forms)
@@ -132,6 +147,11 @@ class Redactor:
         both = Redactor(())
         both._forms = _merged((*self._forms, *other._forms))
         return both
+
+    def _with_texts(self, instead: Mapping[str, str]) -> Iterator[Form]:
+        for secret, text in instead.items():
+            if text and not self.finds(text):
+                yield from (structs.replace(form, mask=_encoded(text)) for form in forms(secret))
 
     def stream(self) -> "RedactingStream":
         """Return a fresh stream; each sequence of chunks needs its own."""
@@ -212,14 +232,14 @@ class RedactingStream:
         out: list[bytes] = []
         position = 0
         covered = 0
-        for start, stop in spans:
+        for start, stop, mask in spans:
             if start >= end:
                 break
             if start > position:
                 out.append(data[position:start])
                 self._in_mask = False
             if not self._in_mask:
-                out.append(MASK)
+                out.append(mask)
                 self._in_mask = True
             position = min(stop, end)
             covered = max(0, stop - end)
@@ -230,9 +250,9 @@ class RedactingStream:
         self._covered = covered
         return b"".join(out)
 
-    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+    def _spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand, joined where they overlap or touch, in order."""
-        found = [(0, self._covered)] if self._covered else []
+        found = [(0, self._covered, MASK)] if self._covered else []
         for form in self._forms:
             text, size = form.text, len(form.text)
             at = data.find(text)
@@ -240,7 +260,7 @@ class RedactingStream:
                 found.append(_with_borders(data, form, at))
                 last = data.rfind(text, at + 1, at + 2 * size)  # all between are parts of the same mask
                 at = last if last >= 0 else data.find(text, at + size + 1)
-        return _joined(sorted(found)) if len(found) > 1 else found
+        return _joined(sorted(found, key=_place)) if len(found) > 1 else found
 
     def _hold_from(self, data: bytes) -> int:
         """Return where the longest end of `data` begins that a secret with its borders could begin with."""
@@ -256,23 +276,28 @@ class RedactingStream:
         return len(data) - held
 
 
-def _with_borders(data: bytes, form: Form, at: int) -> tuple[int, int]:
+def _with_borders(data: bytes, form: Form, at: int) -> Span:
     stop = at + len(form.text)
     before = form.before and _is_digit(data, at - 1)
     after = form.after and _is_digit(data, stop)
-    return at - before, stop + after
+    return at - before, stop + after, form.mask
 
 
 def _is_digit(data: bytes, at: int) -> bool:
     return 0 <= at < len(data) and data[at] in BASE64
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _place(span: Span) -> tuple[int, int]:
+    """Order spans by where they begin, the longest first."""
+    return span[0], -span[1]
+
+
+def _joined(spans: list[Span]) -> list[Span]:
     joined = [spans[0]]
-    for start, stop in spans[1:]:
-        last_start, last_stop = joined[-1]
+    for start, stop, mask in spans[1:]:
+        last_start, last_stop, last_mask = joined[-1]
         if start <= last_stop:
-            joined[-1] = (last_start, max(last_stop, stop))
+            joined[-1] = (last_start, max(last_stop, stop), last_mask)
         else:
-            joined.append((start, stop))
+            joined.append((start, stop, mask))
     return joined
