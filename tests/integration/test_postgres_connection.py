@@ -114,6 +114,7 @@ def test_a_way_in_that_fails_says_what_to_do_and_not_the_password(url, change, w
         "postgresql://me:s3cret/more@host/db",
         "postgresql://me:s3cret%zz@host/db",
         "postgresql://host/db?nonsense=s3cret",
+        "postgresql://me:s3cret?user=x/y@host/db",
     ],
 )
 def test_a_url_that_is_not_well_formed_is_not_repeated(wrong):

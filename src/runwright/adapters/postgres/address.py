@@ -12,6 +12,10 @@ MASK = "***"
 
 _ENCODE = "write every @, /, ?, # and % of the user's name and the password as %40, %2F, %3F, %23 and %25"
 
+_UNCLEAR = (
+    f"the URL of the store can't be understood; give postgresql://USER@HOST:PORT/DATABASE, and {_ENCODE}"
+)
+
 
 class Address(Struct, frozen=True, kw_only=True):
     """Where a database is, and how to get in.
@@ -42,11 +46,11 @@ def parse(url: str) -> Address:
     """
     _check_signs(url)
     try:
-        parts = conninfo_to_dict(url)
+        parts: dict[str, Any] = conninfo_to_dict(url)
     except ProgrammingError:  # its text may repeat a part of the password
-        raise UsageError(
-            f"the URL of the store can't be understood; give postgresql://USER@HOST:PORT/DATABASE, and {_ENCODE}"
-        ) from None
+        raise UsageError(_UNCLEAR) from None
+    if not str(parts.get("port") or 0).replace(",", "").isdecimal():  # the password, up to its ?
+        raise UsageError(_UNCLEAR)
     password = str(parts.get("password") or "")
     spelled = url.partition("://")[2].partition("@")[0].partition(":")[2]
     secrets = tuple(dict.fromkeys(text for text in (password, spelled) if password and text))
