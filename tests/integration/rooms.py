@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from isolation import IMAGE, needs_bubblewrap
 
+from runwright.adapters.microvm.files import MicrovmOptions, missing_parts
 from runwright.adapters.process import WardenProcesses
 from runwright.core.errors import Failure, TaskFailed
 from runwright.ports.jobs import JobLimits, JobPlace, Room, RoomStep, Runtime
@@ -19,6 +21,22 @@ SANDBOX = pytest.param("sandbox", marks=needs_bubblewrap)
 ISOLATING = [SANDBOX, "docker", "podman"]
 KINDS = ["shell", *ISOLATING]
 ENGINES = ("docker", "podman")
+
+KERNEL = Path(__file__).parents[2] / "build/guest/vmlinuz"
+"""Where the build puts a kernel for virtual machines."""
+
+
+@cache
+def machine_fault() -> str:
+    """Say why there are no virtual machines here; empty if there are."""
+    if not KERNEL.exists():
+        return "there is no kernel for virtual machines; run tools/fetch-guest-kernel build/guest"
+    return "; ".join(missing_parts(MicrovmOptions(kernel=str(KERNEL)), KERNEL.parent))
+
+
+MICROVM = pytest.param(
+    "microvm", marks=pytest.mark.skipif(bool(machine_fault()), reason=machine_fault() or "works")
+)
 
 
 class Said:
@@ -49,7 +67,7 @@ class Rooms:
     """One runtime and a place in it.
 
     Attributes:
-        kind: ``shell``, ``sandbox``, ``docker`` or ``podman``.
+        kind: ``shell``, ``sandbox``, ``docker``, ``podman`` or ``microvm``.
         folder: Directory of the test; the place is ``w`` in it.
     """
 
@@ -79,7 +97,9 @@ class Rooms:
     async def runtime(self, **options: Any) -> AsyncIterator[Runtime]:
         """Have the runtime as a worker has it."""
         name = "container" if self.kind in ENGINES else self.kind
-        chosen: dict[str, Any] = {"engine": self.kind, "image": IMAGE} if name == "container" else {}
+        chosen: dict[str, Any] = {"vm": {"kernel": str(KERNEL), "accelerator": "tcg"}}
+        if name == "container":
+            chosen = {"engine": self.kind, "image": IMAGE}
         processes = WardenProcesses()
         made = make_runtimes([name], processes, self.folder / "w", RuntimeOptions(**{**chosen, **options}))
         try:

@@ -17,7 +17,7 @@ import pytest
 from hostile import is_locked
 from isolation import IMAGE, containers, needs_bubblewrap, needs_root
 from process_survivors import wait_until
-from rooms import ENGINES, ISOLATING, KINDS, Rooms, run, script, until
+from rooms import ENGINES, ISOLATING, KINDS, MICROVM, Rooms, run, script, until
 
 from runwright.core.job import DockerAuthConfig, RegistryAuth
 from runwright.ports.jobs import RoomStep
@@ -77,8 +77,13 @@ def shell(tmp_path: Path) -> Rooms:
     return Rooms("shell", tmp_path / "plain")
 
 
-def test_a_job_is_the_same_in_every_runtime(rooms: Rooms, shell: Rooms) -> None:
-    results = []
+@pytest.mark.parametrize("kind", [*KINDS, MICROVM])
+def test_a_job_is_the_same_in_every_runtime(
+    kind: str, tmp_path: Path, shell: Rooms, request: pytest.FixtureRequest
+) -> None:
+    if kind in ENGINES:
+        request.getfixturevalue(kind)
+    rooms, results = Rooms(kind, tmp_path), []
     for one in (shell, rooms):
         (one.workspace / "given").write_text("given\n")
         said = one.steps(JOB)
