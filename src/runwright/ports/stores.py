@@ -120,8 +120,8 @@ class RunStore(Protocol):
         """Append events to the run's log and bring tasks, attempts, variables and the run itself up to date.
 
         Returns at once; calls take effect in the order in which they were made, and many calls may share one
-        commit. A lazy call says that nobody waits for it now: its commit may be put off for some milliseconds (20 in
-        SQLite), to have company, unless one that is not lazy or `hurry` follows. The awaitable completes when the
+        commit. A lazy call says that nobody waits for it now: its commit may be put off for some milliseconds (20 in a
+        database), to have company, unless one that is not lazy or `hurry` follows. The awaitable completes when the
         events are durable. What follows from an event for the rows is defined by `core.project`, so that every store
         agrees.
 
