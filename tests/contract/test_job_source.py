@@ -47,7 +47,7 @@ class Bench(Protocol):
 
     source: JobSource
 
-    async def submit(self, queue: str) -> int: ...
+    async def submit(self, queue: str, labels: tuple[str, ...] = ()) -> int: ...
 
     async def cancel(self, job_id: int) -> None: ...
 
@@ -61,8 +61,8 @@ class MemoryBench:
         self.memory = MemorySource(SystemClock(), LEASE)
         self.source: JobSource = self.memory
 
-    async def submit(self, queue: str) -> int:
-        return self.memory.add(Job(repository_name="r"), queue)
+    async def submit(self, queue: str, labels: tuple[str, ...] = ()) -> int:
+        return self.memory.add(Job(repository_name="r"), queue, labels)
 
     async def cancel(self, job_id: int) -> None:
         self.memory.cancel(job_id)
@@ -84,8 +84,8 @@ class HttpBench:
         self.source: JobSource = HttpJobSource(where, server.worker_token, "w", queues)
         self.api = HttpQueue(where, server.admin_token, SystemClock(), lambda: 0.5)
 
-    async def submit(self, queue: str) -> int:
-        return await self.api.submit(ask_for(queue))
+    async def submit(self, queue: str, labels: tuple[str, ...] = ()) -> int:
+        return await self.api.submit(ask_for(queue, labels=labels))
 
     async def cancel(self, job_id: int) -> None:
         await self.api.cancel(job_id)
@@ -172,6 +172,19 @@ def test_a_job_is_given_with_what_its_lease_needs(make_bench: Callable[[], Bench
         assert given.uid == f"{given.job.id}-{QUEUES[0]}"
         assert await bench.source.dequeue(ask()) is None
         assert await bench.state(given.job.id) == "processing"
+        await bench.source.complete(given)
+
+    run(make_bench, test)
+
+
+def test_a_job_comes_with_what_it_asks_for(make_bench: Callable[[], Bench]) -> None:
+    async def test(bench: Bench) -> None:
+        labels = ("größer", "runtime=shell")
+        await bench.submit(QUEUES[0], labels)
+        assert await bench.source.dequeue(ask(labels=("runtime=shell",))) is None
+        given = await bench.source.dequeue(ask(labels=("gpu", *labels)))
+        assert given is not None
+        assert given.labels == labels
         await bench.source.complete(given)
 
     run(make_bench, test)

@@ -34,9 +34,9 @@ def test_what_a_dead_worker_was_at_is_known_after_it(tmp_path: Path) -> None:
     home = WorkerHome.open(tmp_path)
     assert [(job.id, job.queue, job.attempt) for job in home.left] == [(5, "q", 2)]
     assert home.boot_id != dead
-    assert not home.is_alive(f"rw-{dead}-5-2")
-    assert home.is_alive(f"rw-{home.boot_id}-5-2")
-    assert home.is_alive("rw-0123456789abcdef-1-1"), "another worker's, of which nothing is known"
+    assert not home.is_alive(f"{dead}-5-2")
+    assert home.is_alive(f"{home.boot_id}-5-2")
+    assert home.is_alive("0123456789abcdef-1-1"), "another worker's, of which nothing is known"
     assert b"secret" not in (tmp_path / JOBS).read_bytes()
     home.close()
 

@@ -74,7 +74,7 @@ class WorkerHome:
 
     def is_alive(self, place: str) -> bool:
         """Tell whether a place belongs to this worker, or to one that this directory knows nothing of."""
-        return self.boot_id in place or self._identity not in place
+        return place.startswith(self.boot_id) or not place.startswith(self._identity)
 
     def note(self, jobs: Sequence[GivenJob]) -> None:
         """Write down which jobs there are; each call replaces the one before.

@@ -1,6 +1,7 @@
 """The workers' side: paths, bodies and statuses of the executor protocol."""
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -65,6 +66,7 @@ def _job_answer(given: GivenJob, version: int) -> Response:
         "Runwright-Attempt": str(given.attempt),
         "Runwright-Lease-Seconds": f"{given.lease_seconds:g}",
         "Runwright-Queue": given.queue,
+        "Runwright-Labels": json.dumps(given.labels),  # in ASCII, as headers are
     }
     return Response(encode_job(given.job, version), 200, headers, JSON)
 
