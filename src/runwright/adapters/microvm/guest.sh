@@ -17,6 +17,7 @@ mount -t devpts -o nosuid,noexec devpts /dev/pts
 ln -sf /proc/self/fd /dev/fd
 for n in 0:stdin 1:stdout 2:stderr; do ln -sf /proc/self/fd/${n%:*} /dev/${n#*:}; done
 echo -1000 >/proc/self/oom_score_adj
+echo 1 >/proc/sys/vm/overcommit_memory # a step is bounded by its group, as elsewhere
 
 [ -e /bin/sh ] || ln -s /runwright/busybox /bin/sh
 [ -e /usr/bin/env ] || ln -s /runwright/busybox /usr/bin/env

@@ -81,7 +81,7 @@ def launcher(folder: str, env: Mapping[str, str], command: Sequence[str]) -> str
         command: Program and arguments.
     """
     variables = [f"{name}={value}" for name, value in env.items()]
-    started = shlex.join([f"{TOOLS}/env", "-i", *variables, *command])
+    started = shlex.join([f"{TOOLS}/setpriv", "--nnp", f"{TOOLS}/env", "-i", *variables, *command])
     return f"cd {shlex.quote(folder)} || exit\nexec {started}\n"
 
 
