@@ -100,6 +100,37 @@ def test_a_killed_engine_is_found_dead_and_its_run_resumed(project, url):
     assert project("audit", "latest", "--verify", "--store", url).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "failpoint",
+    [
+        "store.before_migration:1",
+        "store.after_migration:1",
+        *(f"store.{side}_commit:{count}" for side in ("before", "after") for count in (1, 2, 4)),
+    ],
+)
+def test_an_engine_killed_at_any_commit_leaves_a_store_that_goes_on(project, url, failpoint):
+    project.write(
+        "three.toml",
+        'name = "three"\n[tasks.a]\ncmd = "echo a >> did"\n'
+        '[tasks.b]\ndepends_on = ["a"]\ncmd = "echo b >> did"\n'
+        '[tasks.c]\ndepends_on = ["b"]\ncmd = "echo c >> did"\n',
+    )
+    killed = project("run", "three.toml", "--store", url, RUNWRIGHT_FAILPOINT=failpoint)
+    assert killed.returncode == -signal.SIGKILL
+    begun = project.json("runs", "--store", url)
+    kept = []
+    if begun:
+        rows = project.json("inspect", "latest", "--store", url)["tasks"]
+        kept = [row["id"] for row in rows if row["state"] == "succeeded"]
+    command = ["resume", "latest"] if begun else ["run", "three.toml"]
+    done = project(*command, "--store", url)
+    assert done.returncode == 0, done.stderr
+    assert project("audit", "latest", "--verify", "--store", url).returncode == 0
+    lines = (project.root / "did").read_text().split()
+    assert list(dict.fromkeys(lines)) == ["a", "b", "c"]
+    assert [lines.count(task) for task in kept] == [1] * len(kept)
+
+
 def on_another_host(project, *words):
     """Run a command where the machine has another name; skip the test if this may not be changed here."""
     host = ["unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"]
