@@ -4,6 +4,7 @@ import asyncio
 import json
 import statistics
 import time
+from hashlib import sha256
 from itertools import product
 
 import pytest
@@ -141,6 +142,19 @@ def test_workers_with_labels_claim_beside_each_other_and_leave_nothing(url):
     asyncio.run(work())
 
 
+def test_labels_may_be_longer_than_what_an_index_holds(url):
+    labels = tuple(sorted(sha256(b"%d" % number).hexdigest() * 3 for number in range(64)))
+
+    async def work():
+        async with stores(url) as (store,):
+            await store.submit([new_job(labels=labels)], at())
+            assert (await store.exchange([], claim(labels=labels[1:]), at()))[1] == []
+            _, given = await store.exchange([], claim(labels=("x", *labels)), at())
+            assert given[0].labels == labels
+
+    asyncio.run(work())
+
+
 def test_two_servers_give_out_each_job_once(url):
     async def work():
         async with stores(url, 2) as (here, there):
@@ -203,11 +217,15 @@ def test_calls_at_the_same_time_share_commits_and_each_gets_its_own_answer(url, 
 def test_a_call_that_is_refused_leaves_those_beside_it_alone(url):
     async def work():
         async with stores(url, lanes=1) as (store,):
-            calls = [store.submit([new_job(key=key)], at()) for key in ("a", "\0", "b", "\ud800", "c")]
+            long = "".join(sha256(b"%d" % number).hexdigest() for number in range(200))
+            calls = [
+                store.submit([new_job(key=key)], at()) for key in ("a", "\0", "b", "\ud800", "c", long, "d")
+            ]
             found = await asyncio.gather(*calls, return_exceptions=True)
-            assert [type(each) for each in found] == [list, StoreError, list, StoreError, list]
-            rows = [await store.job(number) for number in found[0] + found[2] + found[4]]
-            assert [row.key for row in rows] == ["a", "b", "c"]
+            assert [type(each) for each in found[::2]] == [list] * 4
+            assert [type(each) for each in found[1::2]] == [StoreError] * 3
+            rows = [await store.job(number) for (number,) in found[::2]]
+            assert [row.key for row in rows] == ["a", "b", "c", "d"]
 
     asyncio.run(work())
 
@@ -285,9 +303,9 @@ def test_jobs_that_have_ended_make_no_claim_slower(url):
             few = statistics.median(touched(url) for _ in range(15))
             execute(
                 url,
-                "INSERT INTO jobs (id, queue, state, priority, turn, labels, key, max_attempts, retry_delay, queued_at,"
+                "INSERT INTO jobs (id, queue, state, priority, turn, labels, labels_digest, key, max_attempts, retry_delay, queued_at,"
                 " available_at, finished_at, sealed, idempotency_key, payload)"
-                " SELECT nextval('job_ids'), 'builds', 'completed', 0, 0, '{}', '', 1, 1, now(), now(), now(), false,"
+                " SELECT nextval('job_ids'), 'builds', 'completed', 0, 0, '{}', digest_of_labels('{}'), '', 1, 1, now(), now(), now(), false,"
                 " '', '' FROM generate_series(1, 200000)",
             )
             await store.submit([new_job() for _ in range(40)], at())

@@ -49,6 +49,9 @@ _PLANS = (
 _SHUTDOWN = "57P"
 """How the SQLSTATE of a server begins that ends its connections."""
 
+_TOO_LARGE = "54"
+"""How the SQLSTATE begins of what is larger than PostgreSQL can store."""
+
 _REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 """Errors that are about what is written: nothing of the batch was, and each call of it may be tried alone."""
 
@@ -299,7 +302,9 @@ def _lock(connection: Connection, parts: Sequence[Statement | _Submissions]) -> 
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, ValueError) or isinstance(error.__cause__, _REFUSALS)
+    cause = error.__cause__
+    is_too_large = isinstance(cause, psycopg.Error) and str(cause.sqlstate).startswith(_TOO_LARGE)
+    return isinstance(error, ValueError) or isinstance(cause, _REFUSALS) or is_too_large
 
 
 def _translated(error: Exception) -> Exception:

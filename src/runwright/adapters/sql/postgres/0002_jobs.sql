@@ -16,6 +16,7 @@ CREATE TABLE jobs (
   -- Place within its priority: the first jobs of all keys come before the second ones.
   turn            BIGINT NOT NULL,
   labels          TEXT[] COLLATE "C" NOT NULL,
+  labels_digest   UUID NOT NULL,  -- they themselves may be too long for an index
   key             TEXT COLLATE "C" NOT NULL,
   attempt         INTEGER NOT NULL DEFAULT 0,
   failures        INTEGER NOT NULL DEFAULT 0,
@@ -39,7 +40,7 @@ CREATE TABLE jobs (
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Partial, so that jobs which have ended cost nothing, however many they are.
-CREATE INDEX jobs_to_give ON jobs (queue, labels, priority DESC, turn, id) WHERE ready;
+CREATE INDEX jobs_to_give ON jobs (queue, labels_digest, priority DESC, turn, id) WHERE ready;
 CREATE INDEX jobs_by_key ON jobs (queue, key, priority DESC, turn, id) WHERE ready IS NOT NULL;
 CREATE INDEX jobs_to_promote ON jobs (available_at) WHERE NOT ready;
 CREATE INDEX jobs_held ON jobs (queue, key) WHERE state = 'processing';

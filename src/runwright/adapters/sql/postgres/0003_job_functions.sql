@@ -33,6 +33,10 @@ RETURNS INTERVAL LANGUAGE sql IMMUTABLE AS $$
   SELECT make_interval(secs => least(_retry_delay * power(2, least(_failures - 1, 40)), 3600))
 $$;
 
+CREATE FUNCTION digest_of_labels(_labels TEXT[]) RETURNS UUID LANGUAGE sql IMMUTABLE AS $$
+  SELECT md5(array_to_string(_labels, E'\n'))::UUID
+$$;
+
 -- Wakes those who wait for jobs of these queues, once this is committed.
 CREATE FUNCTION announce_jobs(_queues TEXT[]) RETURNS VOID LANGUAGE sql VOLATILE AS $$
   SELECT pg_notify('runwright_jobs', CASE WHEN length(queue) <= 1000 THEN queue ELSE '' END)
@@ -44,21 +48,22 @@ CREATE FUNCTION next_turn(_queue TEXT, _priority INTEGER, _key TEXT) RETURNS BIG
 DECLARE
   _last   BIGINT;
   _now_on BIGINT;
-  _labels TEXT[];
+  _digest UUID;
   _turn   BIGINT;
 BEGIN
   SELECT turn INTO _last FROM jobs
   WHERE queue = _queue AND key = _key AND priority = _priority AND ready IS NOT NULL
   ORDER BY queue DESC, key DESC, priority ASC, turn DESC, id DESC LIMIT 1;
 
-  SELECT labels INTO _labels FROM jobs WHERE ready AND queue = _queue ORDER BY queue, labels LIMIT 1;
-  WHILE _labels IS NOT NULL LOOP
+  SELECT labels_digest INTO _digest FROM jobs
+  WHERE ready AND queue = _queue ORDER BY queue, labels_digest LIMIT 1;
+  WHILE _digest IS NOT NULL LOOP  -- from one set of labels to the next by the index, past all jobs that have the same
     SELECT turn INTO _turn FROM jobs
-    WHERE ready AND queue = _queue AND labels = _labels AND priority = _priority
-    ORDER BY queue, labels, priority DESC, turn, id LIMIT 1;
+    WHERE ready AND queue = _queue AND labels_digest = _digest AND priority = _priority
+    ORDER BY queue, labels_digest, priority DESC, turn, id LIMIT 1;
     _now_on := least(_now_on, _turn);
-    SELECT labels INTO _labels FROM jobs
-    WHERE ready AND queue = _queue AND labels > _labels ORDER BY queue, labels LIMIT 1;
+    SELECT labels_digest INTO _digest FROM jobs
+    WHERE ready AND queue = _queue AND labels_digest > _digest ORDER BY queue, labels_digest LIMIT 1;
   END LOOP;
   RETURN greatest(coalesce(_last + 1, 0), coalesce(_now_on, 0));
 END
@@ -102,11 +107,11 @@ BEGIN
   ), numbered AS MATERIALIZED (
     SELECT placed.*, CASE WHEN is_new THEN nextval('job_ids') END AS id FROM placed
   ), made AS (
-    INSERT INTO jobs (id, queue, state, ready, priority, turn, labels, key, max_attempts, retry_delay, queued_at,
-                      available_at, sealed, idempotency_key, payload)
+    INSERT INTO jobs (id, queue, state, ready, priority, turn, labels, labels_digest, key, max_attempts, retry_delay,
+                      queued_at, available_at, sealed, idempotency_key, payload)
     SELECT
-      id, queue, 'queued', delay <= 0, priority, turn, labels, key, max_attempts, retry_delay, queued_at,
-      queued_at + make_interval(secs => delay), sealed, idempotency_key, _payloads[place]
+      id, queue, 'queued', delay <= 0, priority, turn, labels, digest_of_labels(labels), key, max_attempts, retry_delay,
+      queued_at, queued_at + make_interval(secs => delay), sealed, idempotency_key, _payloads[place]
     FROM numbered WHERE id IS NOT NULL
     ON CONFLICT (idempotency_key) WHERE idempotency_key <> '' DO NOTHING
     RETURNING queue, ready
@@ -198,22 +203,25 @@ $$;
 -- The first jobs of a queue that a worker with these labels may have, whether or not others are about to take them.
 CREATE FUNCTION jobs_to_give(_queue TEXT, _labels TEXT[], _most INTEGER)
 RETURNS TABLE (id BIGINT, key TEXT, priority INTEGER, turn BIGINT) LANGUAGE sql STABLE AS $$
-  WITH RECURSIVE offers AS (  -- from one set of labels to the next by the index, past all jobs that have the same
-    (SELECT jobs.labels FROM jobs WHERE ready AND queue = _queue ORDER BY queue, labels LIMIT 1)
-    UNION ALL
-    SELECT (
-      SELECT jobs.labels FROM jobs
-      WHERE ready AND queue = _queue AND labels > offers.labels ORDER BY queue, labels LIMIT 1
+  WITH RECURSIVE sets AS (  -- of labels, from one to the next by the index
+    (
+      SELECT jobs.labels, labels_digest FROM jobs
+      WHERE ready AND queue = _queue ORDER BY queue, labels_digest LIMIT 1
     )
-    FROM offers WHERE offers.labels IS NOT NULL
+    UNION ALL
+    SELECT after.labels, after.labels_digest
+    FROM sets CROSS JOIN LATERAL (
+      SELECT jobs.labels, labels_digest FROM jobs
+      WHERE ready AND queue = _queue AND labels_digest > sets.labels_digest ORDER BY queue, labels_digest LIMIT 1
+    ) AS after
   )
   SELECT found.id, found.key, found.priority, found.turn
-  FROM offers CROSS JOIN LATERAL (
+  FROM sets CROSS JOIN LATERAL (
     SELECT jobs.id, jobs.key, jobs.priority, jobs.turn FROM jobs
-    WHERE ready AND queue = _queue AND labels = offers.labels
-    ORDER BY queue, labels, priority DESC, turn, id LIMIT _most
+    WHERE ready AND queue = _queue AND labels_digest = sets.labels_digest
+    ORDER BY queue, labels_digest, priority DESC, turn, id LIMIT _most
   ) AS found
-  WHERE offers.labels <@ _labels
+  WHERE sets.labels <@ _labels
   ORDER BY found.priority DESC, found.turn, found.id LIMIT _most
 $$;
 
@@ -261,8 +269,8 @@ BEGIN
 
   IF _labels = '{}' AND coalesce(_settings.most_a_key, 0) = 0 THEN
     RETURN ARRAY (
-      SELECT id FROM jobs WHERE ready AND queue = _queue AND labels = '{}'
-      ORDER BY queue, labels, priority DESC, turn, id LIMIT _most
+      SELECT id FROM jobs WHERE ready AND queue = _queue AND labels_digest = digest_of_labels('{}')
+      ORDER BY queue, labels_digest, priority DESC, turn, id LIMIT _most
       FOR NO KEY UPDATE SKIP LOCKED
     );
   END IF;
