@@ -124,3 +124,24 @@ def test_follow_ups_of_a_function(project: Project) -> None:
 def test_the_plan_says_what_a_task_is_mapped_over(project: Project) -> None:
     project.write("items.toml", ITEMS)
     assert "for each of {{.found}}" in project("run", "items.toml", "--dry-run").stdout
+
+
+def test_follow_ups_on_executors_that_no_task_names(project: Project) -> None:
+    project.write(
+        "more.py",
+        "from runwright import Result, Task\n\n\n"
+        "def root():\n"
+        '    inner = Task(id="inner", executor="workflow", args={"file": "inner.toml"})\n'
+        '    loud = Task(id="loud", executor="loud", args={"cmd": "echo $WORD >> journal"})\n'
+        "    return Result(followups=(inner, loud))\n",
+    )
+    project.write("inner.toml", 'name = "inner"\n[tasks.a]\ncmd = "echo inner >> journal"\n')
+    project.write(
+        "more.toml",
+        'name = "more"\n[executors.loud]\nexecutor = "shell"\nenv = { WORD = "loud" }\n'
+        '[tasks.root]\nexecutor = "python"\nargs = { function = "more:root" }\n',
+    )
+    done = project("run", "more.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert states(project) == dict.fromkeys(("root", "root.inner", "root.loud"), "succeeded")
+    assert journal(project) == {"inner": 1, "loud": 1}

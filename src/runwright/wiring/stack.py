@@ -4,6 +4,7 @@ Imports that a path does not need stay inside functions, because the start of a 
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 INNER_KINDS: Mapping[str, str] = {"workflow": "workflow", "plan": "plan", "reconcile": "goal"}
 """Names of the executors whose tasks are runs of their own, with the kind of those runs."""
+
+BUILT_IN = frozenset(("python", "queued", *ISOLATING, *INNER_KINDS))
+"""Names of the executors that come with Runwright, beside ``shell``, which is always there."""
+
+FOLLOWED = frozenset(("python",))
+"""Those of them whose tasks may ask for others; plugins may, too."""
 
 WITH_ENV = frozenset(("shell", "python", "queued", *ISOLATING))
 """Names of the executors that take an environment."""
@@ -62,27 +69,17 @@ def executor_stack(
         cache_dir: Where the outcomes of cached tasks are kept; None for nowhere.
         functions: What those among the tasks that are functions need.
     """
+    makers = _Makers(processes, runs, base, isolation, functions)
     router = shell_stack(processes)
     used = {task.executor.partition(".")[0] for task in workflow.tasks.values()}
-    bases = {str(table.get("executor", name)) for name, table in workflow.executors.items() if name in used}
-    for name in sorted((used | bases).intersection(ISOLATING)):
-        isolation = isolation or Isolation(base / ".runwright" / "containers")
-        router.register(name, isolation.executor(name, processes))
-    for name in sorted((used | bases).intersection(("python", "queued", *INNER_KINDS))):
-        if name == "python":
-            from runwright.executors.python import Python
-
-            router.register(name, Python(processes, functions.values, functions.known))
-        elif name == "queued":
-            router.register(name, _queued(base))
-        else:
-            router.register(name, _inner(name, runs, base))
-    for name in sorted(used.intersection(workflow.executors)):
-        table = workflow.executors[name]
-        if is_plugin(table):
-            _plug_in(router, name, table, processes, base)
-        else:
-            _configure(router, name, table)
+    tables = workflow.executors
+    bases = {str(table.get("executor", name)) for name, table in tables.items() if name in used}
+    for name in sorted((used | bases) & BUILT_IN):
+        router.register(name, makers.built_in(name))
+    for name in sorted(used & tables.keys()):
+        _define(router, name, tables[name], makers)
+    if any(name in FOLLOWED or is_plugin(tables.get(name, {})) for name in used | bases):
+        _register_the_rest(router, tables, makers)
     if cache_dir is not None and any(task.cache for task in workflow.tasks.values()):
         from runwright.wiring.caches import workflow_cache
 
@@ -114,29 +111,65 @@ def executors_with_env(workflow: Workflow) -> frozenset[str]:
     return WITH_ENV | {name for name, base in configured.items() if base not in INNER_KINDS}
 
 
-def _inner(name: str, runs: "InnerRuns", base: Path) -> Executor:
-    from runwright.executors.inner import InnerRun
+class _Makers:
+    """Makes executors, each with what it needs."""
 
-    return InnerRun(INNER_KINDS[name], runs, base)
+    def __init__(
+        self,
+        processes: Processes,
+        runs: "InnerRuns",
+        base: Path,
+        isolation: Isolation | None,
+        functions: Functions,
+    ) -> None:
+        self._processes = processes
+        self._runs = runs
+        self._base = base
+        self._isolation = isolation
+        self._functions = functions
+
+    def built_in(self, name: str) -> Executor:
+        """Return a new executor of those that come with Runwright, but for ``shell``."""
+        if name in ISOLATING:
+            self._isolation = self._isolation or Isolation(self._base / ".runwright" / "containers")
+            return self._isolation.executor(name, self._processes)
+        if name == "python":
+            from runwright.executors.python import Python
+
+            return Python(self._processes, self._functions.values, self._functions.known)
+        if name == "queued":
+            from runwright.executors.queued import Queued
+            from runwright.wiring.queue_clients import connect
+
+            return Queued(lambda server, token_file: connect(server, token_file, self._base))
+        from runwright.executors.inner import InnerRun
+
+        return InnerRun(INNER_KINDS[name], self._runs, self._base)
+
+    def plugin(self, table: Mapping[str, Any]) -> Executor:
+        """Return a new executor whose body is a plugin."""
+        from runwright.wiring.plugins import plugin_executor
+
+        return plugin_executor(table, self._processes, self._base)
 
 
-def _queued(base: Path) -> Executor:
-    from runwright.executors.queued import Queued
-    from runwright.wiring.queue_clients import connect
-
-    return Queued(lambda server, token_file: connect(server, token_file, base))
-
-
-def _plug_in(router: "Router", name: str, table: Mapping[str, Any], processes: Processes, base: Path) -> None:
+def _define(router: "Router", name: str, table: Mapping[str, Any], makers: _Makers) -> None:
+    """Register what a table of ``executors`` defines; its base is there already, if it has one."""
     from runwright.executors.configured import Configured
-    from runwright.wiring.plugins import plugin_executor
 
-    defaults = {key: value for key, value in table.items() if key not in KEYS}
-    router.register(name, Configured(plugin_executor(table, processes, base), defaults))
+    if is_plugin(table):
+        defaults = {key: value for key, value in table.items() if key not in KEYS}
+        router.register(name, Configured(makers.plugin(table), defaults))
+    else:
+        defaults = {key: value for key, value in table.items() if key != "executor"}
+        router.replace(name, Configured(router.executor(str(table.get("executor", name))), defaults))
 
 
-def _configure(router: "Router", name: str, table: Mapping[str, Any]) -> None:
-    from runwright.executors.configured import Configured
+def _register_the_rest(router: "Router", tables: Mapping[str, Mapping[str, Any]], makers: _Makers) -> None:
+    """Register what no task names: a follow-up may."""
+    from runwright.executors.lazy import Lazy
 
-    defaults = {key: value for key, value in table.items() if key != "executor"}
-    router.replace(name, Configured(router.executor(str(table.get("executor", name))), defaults))
+    for name in sorted(BUILT_IN - set(router.names())):
+        router.register(name, Lazy(partial(makers.built_in, name)))
+    for name in sorted(tables.keys() - set(router.names())):
+        _define(router, name, tables[name], makers)
