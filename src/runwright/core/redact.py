@@ -142,6 +142,11 @@ class Redactor:
     def __bool__(self) -> bool:
         return bool(self._forms)
 
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest text that is looked for, with its borders; 0 if nothing is."""
+        return max((len(form.text) + form.before + form.after for form in self._forms), default=0)
+
     def joined(self, other: "Redactor") -> "Redactor":
         """Return a redactor that knows the secrets of both."""
         both = Redactor(())
@@ -211,6 +216,11 @@ class RedactingStream:
         self._held = b""
         self._covered = 0
         self._in_mask = False
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is held back, as it may be the beginning of a secret."""
+        return len(self._held)
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be put out now."""
