@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -183,6 +184,23 @@ def test_a_server_that_does_not_come_back_is_an_error_that_says_so(url, postgres
             finally:
                 await asyncio.to_thread(postgres.start)
             assert (await store.job(1)).state is JobState.QUEUED
+            assert await store.submit([new_job()], at()) == [2]
+
+    asyncio.run(work())
+
+
+def test_a_server_without_a_connection_left_is_an_error_that_says_so(url, postgres):
+    execute(url, "CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1")
+    execute(url, f"GRANT CREATE ON DATABASE {urlsplit(url).path[1:]} TO few")
+    theirs = f"postgresql://few:few@127.0.0.1:{postgres.port}{urlsplit(url).path}"
+
+    async def work():
+        async with stores(theirs, lanes=1, patience=0.3) as (store,):
+            assert await store.submit([new_job()], at()) == [1]
+            with pytest.raises(
+                StoreError, match="the server has no connection left; raise its max_connections"
+            ):
+                await store.job(1)
             assert await store.submit([new_job()], at()) == [2]
 
     asyncio.run(work())

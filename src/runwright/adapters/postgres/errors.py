@@ -44,6 +44,7 @@ _AT_THE_DOOR: tuple[tuple[str, str], ...] = (
     ("failed to resolve host", "there is no such host; mend the URL"),
     ("too many clients", _BY_STATE["53300"]),
     ("remaining connection slots", _BY_STATE["53300"]),
+    ("too many connections for", _BY_STATE["53300"]),
     ("Connection refused", "nobody listens there; start the server, or mend host and port"),
     ("No such file or directory", "nobody listens there; start the server, or mend host and port"),
     ("server does not support SSL", "the server speaks no TLS, and sslmode asks for it; change one of them"),
