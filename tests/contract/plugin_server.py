@@ -19,6 +19,10 @@ def executor(which: str) -> Executor:
         return Strict(Shell(processes))
     if which == "python":
         return Strict(Python(processes))
+    if which == "chains":
+        from test_executor_conformance import Chains
+
+        return Strict(Router({"chains": Chains(), "py": Python(processes)}))
     from runwright.adapters.clock import SystemClock
 
     both = {"shell": Strict(Shell(processes)), "python": Strict(Python(processes))}

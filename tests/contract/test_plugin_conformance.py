@@ -7,10 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from test_executor_conformance import python_subject, routed, shell_subject
+from test_executor_conformance import following, python_subject, routed, shell_subject
 
 from runwright.adapters.plugin.remote import Remote
 from runwright.adapters.process import WardenProcesses
+from runwright.executors.followups import Followups
 from runwright.executors.observe import Observe
 from runwright.executors.router import Router
 from runwright.ports.executor import Executor
@@ -38,12 +39,19 @@ async def deep() -> AsyncIterator[Executor]:
         await processes.close()
 
 
+@asynccontextmanager
+async def followed() -> AsyncIterator[Executor]:
+    """Follow-ups that come from a plugin, and go there again."""
+    yield Followups(Strict(Remote([sys.executable, str(SERVER), "chains"])), 16)
+
+
 SUBJECTS = {
     "shell": shell_subject(remote("shell")),
     "shell-sent": shell_subject(remote("shell", shared_files=False)),
     "python-async": python_subject(remote("python"), "async"),
     "python-process": python_subject(remote("python"), "process"),
     "python-thread": python_subject(remote("python"), "thread"),
+    "followed": following(routed(python_subject(followed, "async"), "py")),
     "deep": routed(shell_subject(deep), "there.here.shell"),
 }
 

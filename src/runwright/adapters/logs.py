@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runwright.adapters.logfiles import LEAST_CUT, Index, marker, read_log, segments, to_record
-from runwright.adapters.names import safe_name
 from runwright.core.errors import StoreError
+from runwright.core.file_names import safe_name
 from runwright.ports.executor import Stream
 from runwright.ports.system import LogChunk
 

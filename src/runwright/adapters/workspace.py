@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from runwright.adapters.names import safe_name
+from runwright.core.file_names import safe_name
 
 LOCK = ".lock"
 

@@ -345,8 +345,7 @@ async def _followups(subject: Subject, folder: Path) -> None:
     async with opened(subject, folder) as (executor, session):
         few = await executor.execute(session, subject.follows(6, 3))
         _check_children(few, 6, 3)
-        async with asyncio.timeout(DEADLINE):
-            many = await executor.execute(session, subject.follows(FOLLOWUPS, DEPTH))
+        many = await executor.execute(session, subject.follows(FOLLOWUPS, DEPTH))
         _check_children(many, FOLLOWUPS, DEPTH)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from runwright.core.events import ProgressEvent
+from runwright.core.file_names import safe_name
 from runwright.core.redact import Redactor
 from runwright.core.task import SessionId, TaskId
 from runwright.ports.executor import Stream
@@ -51,7 +52,7 @@ class LocalSession:
 
     def output_dir(self, task_id: TaskId) -> Path:
         """Return the directory for the files of one task, made on first use."""
-        folder = self._outputs / self.id / task_id
+        folder = self._outputs / self.id / safe_name(task_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

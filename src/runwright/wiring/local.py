@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Literal
 
 from runwright.adapters.ids import new_id
-from runwright.adapters.names import safe_name
 from runwright.core.events import ProgressEvent
+from runwright.core.file_names import safe_name
 from runwright.core.redact import RedactingStream, Redactor
 from runwright.core.task import SessionId, TaskId
 from runwright.ports.executor import Stream
