@@ -19,7 +19,7 @@ from process_survivors import wait_until
 from rooms import Rooms, Said, run, script
 from test_job_runtimes import CODES, FORK_MANY, JOB, SPIN, TAKE_MEMORY, _without_hints
 
-from runwright.adapters.microvm import machine, runtime
+from runwright.adapters.microvm import files, machine, runtime
 from runwright.core.errors import TaskFailed
 from runwright.ports.jobs import JobLimits, Room, RoomStep
 from runwright.ports.system import Exit
@@ -484,7 +484,7 @@ def test_machines_that_work_have_no_faults(machines: Machines) -> None:
 
 
 def test_what_is_missing_is_told(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(machines.folder))
+    monkeypatch.setattr(files, "search_path", lambda: str(machines.folder))
     wrong = {
         "kernel": "/nowhere/k",
         "busybox": "/nowhere/b",

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from runwright.adapters.microvm.ext4 import BLOCK, Ext4, Geometry, ImageFault, Inode, ReadAt, read_geometry
@@ -31,7 +31,7 @@ def make_argv(image: str, workspace: Path) -> tuple[str, ...]:
 class Disk:
     """The image of one machine; what a guest changes is carried over into the workspace.
 
-    Links that lead out of the workspace, devices, pipes and sockets stay in the machine. Set-id bits are dropped.
+    New links that lead out of the workspace, devices, pipes and sockets stay in the machine. Set-id bits are dropped.
 
     Args:
         image: The file, made by the command of `make_argv`.
@@ -76,10 +76,16 @@ class Disk:
         """
         fd = os.open(self._image, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            found = self._found(fd)
+            system = self._file_system(fd)
+            found = self._found(system)
             changed = [path for path, inode in found.items() if self._differs(path, inode)]
+            barred = {path for path in changed if not _may_leave(path, found[path], system)}
             gone = [path for path, inode in self._known.items() if _is_gone(inode, found.get(path))]
-            _Carrier(fd, self._file_system(fd), self._workspace, found).carry(gone, changed)
+            carried = [path for path in changed if path not in barred]
+            for path in carried:
+                _check(system, found[path])
+            _Carrier(fd, system, self._workspace, found).carry({*gone, *barred}, carried)
+            self.left_out = {path for path in self.left_out | barred if path in found} - set(carried)
             self._known = found
         finally:
             os.close(fd)
@@ -95,16 +101,11 @@ class Disk:
             f"{', '.join(names[:MOST_TOLD])}{more}\n"
         )
 
-    def _found(self, fd: int) -> dict[bytes, Inode]:
-        """Return what is to be in the workspace."""
-        system = self._file_system(fd)
+    def _found(self, system: Ext4) -> dict[bytes, Inode]:
+        """Return all that there is, once it is certain that it has room."""
         found: dict[bytes, Inode] = {}
         size = 0
-        self.left_out = set()
         for path, inode in system.walk():
-            if not _may_leave(path, inode, system):
-                self.left_out.add(path)
-                continue
             found[path] = inode
             size += inode.size if stat.S_ISREG(inode.mode) else BLOCK
             if size > self._most:
@@ -133,7 +134,7 @@ class _Carrier:
         self._found = found
         self._folder: tuple[bytes, int] | None = None
 
-    def carry(self, gone: Sequence[bytes], changed: Sequence[bytes]) -> None:
+    def carry(self, gone: Iterable[bytes], changed: Sequence[bytes]) -> None:
         """Remove some paths, then write others."""
         try:
             for path in sorted(gone, reverse=True):
@@ -218,6 +219,13 @@ def _stays_within(path: bytes, target: bytes) -> bool:
         if depth < 0:
             return False
     return True
+
+
+def _check(system: Ext4, inode: Inode) -> None:
+    """See that a file can be read, before anything is changed."""
+    if stat.S_ISREG(inode.mode):
+        for _ in system.extents(inode):
+            pass
 
 
 def _is_gone(known: Inode, now: Inode | None) -> bool:

@@ -66,6 +66,16 @@ class Parts(Struct, frozen=True):
     size_bytes: int
 
 
+def search_path() -> str:
+    """Return the directories in which programs are looked for; PATH of a user often lacks those of the system."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, or None if there is none."""
+    return shutil.which(name, path=search_path())
+
+
 def missing_parts(options: MicrovmOptions, folder: Path) -> list[str]:
     """Return what is not there, a line each with what to do.
 
@@ -74,9 +84,9 @@ def missing_parts(options: MicrovmOptions, folder: Path) -> list[str]:
         folder: Where the worker keeps what its machines need.
     """
     looked_for = {
-        "qemu": (shutil.which(options.qemu), f"there is no {options.qemu}"),
-        "mke2fs": (shutil.which("mke2fs"), "there is no mke2fs"),
-        "setpriv": (os.geteuid() != 0 or shutil.which("setpriv"), "there is no setpriv"),
+        "qemu": (find_program(options.qemu), f"there is no {options.qemu}"),
+        "mke2fs": (find_program("mke2fs"), "there is no mke2fs"),
+        "setpriv": (os.geteuid() != 0 or find_program("setpriv"), "there is no setpriv"),
         "busybox": (_find_busybox(options), "there is no busybox that needs no other file"),
         "kernel": (find_kernel(options.kernel, folder), "there is no kernel for guests"),
     }
@@ -164,7 +174,7 @@ def _find_busybox(options: MicrovmOptions) -> Path | None:
     """Return the first busybox that is static."""
     names = [options.busybox] if options.busybox else ["busybox", "/bin/busybox", "busybox-static"]
     for name in names:
-        path = shutil.which(name)
+        path = find_program(name)
         if path and is_static(Path(path).read_bytes()):
             return Path(path)
     return None

@@ -31,7 +31,8 @@ hostname runwright
 ip link set lo up
 
 for module in $(cat /runwright/modules/order); do insmod /runwright/modules/$module; done
-until [ -c "$(echo /dev/vport*p3)" ] && [ -b /dev/vda ]; do usleep 5000; done
+# A line can be there a moment before it can be opened; the others are ready when the last one is.
+until [ -b /dev/vda ] && (: <>"$(echo /dev/vport*p3)") 2>/dev/null; do usleep 5000; done
 exec 3<>"$(echo /dev/vport*p1)" 4>"$(echo /dev/vport*p2)" 5>"$(echo /dev/vport*p3)"
 mount -t ext4 -o noatime,nosuid,nodev,noinit_itable /dev/vda /work || exit
 rmdir /work/lost+found 2>/dev/null

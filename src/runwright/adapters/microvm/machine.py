@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from runwright.adapters.microvm.files import search_path
 from runwright.adapters.microvm.lines import PIECE_BYTES, Line, Lines
 from runwright.adapters.microvm.protocol import (
     READY,
@@ -44,7 +45,8 @@ class Machine:
     """
 
     def __init__(self, processes: Processes, argv: tuple[str, ...], folder: Path, owner: int) -> None:
-        self._command = Command(argv=argv, cwd=str(folder), kill_grace=0.0)
+        env = {"PATH": search_path()}
+        self._command = Command(argv=argv, cwd=str(folder), env=env, clean_env=True, kill_grace=0.0)
         self._processes = processes
         self._doors = Lines(folder, LINES, owner)
         self._lines: list[Line] = []

@@ -13,7 +13,14 @@ from pathlib import Path
 
 from runwright.adapters.microvm.disk import Disk, make_argv
 from runwright.adapters.microvm.ext4 import ImageFault
-from runwright.adapters.microvm.files import MicrovmOptions, Parts, missing_parts, prepare_parts
+from runwright.adapters.microvm.files import (
+    MicrovmOptions,
+    Parts,
+    find_program,
+    missing_parts,
+    prepare_parts,
+    search_path,
+)
 from runwright.adapters.microvm.machine import BOOT_SECONDS, Machine
 from runwright.adapters.microvm.protocol import RUN, TOOLS, Setting, launcher
 from runwright.adapters.microvm.qemu import KVM, NOBODY, Hardware, name_of, place_of, to_argv
@@ -128,7 +135,7 @@ class MicrovmRuntime:
         return name
 
     def _state(self) -> str:
-        qemu = Path(shutil.which(self._options.qemu) or self._options.qemu)
+        qemu = Path(find_program(self._options.qemu) or self._options.qemu)
         return f"{os.uname().release} {qemu} {qemu.stat().st_mtime_ns} {self._is_root}"
 
     async def _try(self, parts: Parts, accelerator: str, seconds: float) -> None:
@@ -268,7 +275,7 @@ class MicrovmRoom:
         os.truncate(image, self._hardware.disk_bytes)
         said = bytearray()
         argv = make_argv(str(image), self._place.workspace)
-        command = Command(argv=argv, cwd="/", env={"MKE2FS_CONFIG": os.devnull}, kill_grace=0.0)
+        command = Command(argv=argv, cwd="/", env={"PATH": search_path()}, clean_env=True, kill_grace=0.0)
         exit_ = await self._processes.run(command, lambda _stream, data: said.extend(data[-4096:]))
         if exit_.code:
             text = said.decode("utf-8", "replace").strip()
