@@ -39,11 +39,12 @@ CREATE TABLE jobs (
   payload         BYTEA NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
--- Partial, so that jobs which have ended cost nothing, however many they are.
+-- Partial, so that jobs which have ended are in none but the one by which they are removed.
 CREATE INDEX jobs_to_give ON jobs (queue, labels_digest, priority DESC, turn, id) WHERE ready;
 CREATE INDEX jobs_by_key ON jobs (queue, key, priority DESC, turn, id) WHERE ready IS NOT NULL;
 CREATE INDEX jobs_to_promote ON jobs (available_at) WHERE NOT ready;
 CREATE INDEX jobs_held ON jobs (queue, key) WHERE state = 'processing';
+CREATE INDEX jobs_ended ON jobs (finished_at) WHERE state IN ('completed', 'failed', 'canceled');
 CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (idempotency_key) WHERE idempotency_key <> '';
 
 -- `verdict` is what its worker said, `outcome` what came of it.

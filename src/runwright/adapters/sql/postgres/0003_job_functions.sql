@@ -136,7 +136,7 @@ CREATE FUNCTION end_attempts(
   _jobs BIGINT[], _attempts INTEGER[], _verdicts TEXT[], _messages TEXT[], _now TIMESTAMPTZ
 ) RETURNS TEXT[] LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-  _became TEXT[];
+  _accepted BIGINT[];
 BEGIN
   WITH said AS MATERIALIZED (
     SELECT DISTINCT ON (job, attempt) job, attempt, verdict, message::JSON AS message, place
@@ -177,17 +177,21 @@ BEGIN
     WHERE state = 'queued' OR queue IN (SELECT name FROM job_queues WHERE most > 0 OR most_a_key > 0)
     HAVING count(*) > 0
   )
-  SELECT array_agg(CASE WHEN ended.place IS NOT NULL THEN 'accepted' END ORDER BY asked.place) INTO _became
-  FROM unnest(_jobs) WITH ORDINALITY AS asked (job, place) LEFT JOIN ended USING (place) LEFT JOIN told ON true;
+  SELECT array_agg(place) INTO _accepted FROM ended LEFT JOIN told ON true;
 
-  IF array_position(_became, NULL) IS NOT NULL THEN
-    SELECT array_agg(
-      coalesce(became, CASE WHEN known.verdict = said.verdict THEN 'repeated' ELSE 'refused' END) ORDER BY place
-    ) INTO _became
-    FROM unnest(_jobs, _attempts, _verdicts, _became) WITH ORDINALITY AS said (job, attempt, verdict, became, place)
-    LEFT JOIN job_attempts AS known ON known.job = said.job AND known.number = said.attempt;
+  IF cardinality(_accepted) = cardinality(_jobs) THEN
+    RETURN array_fill('accepted'::TEXT, ARRAY[cardinality(_jobs)]);
   END IF;
-  RETURN coalesce(_became, '{}');
+  RETURN ARRAY (
+    SELECT CASE
+      WHEN place = ANY (_accepted) THEN 'accepted'
+      WHEN known.verdict = said.verdict THEN 'repeated'
+      ELSE 'refused'
+    END
+    FROM unnest(_jobs, _attempts, _verdicts) WITH ORDINALITY AS said (job, attempt, verdict, place)
+    LEFT JOIN job_attempts AS known ON known.job = said.job AND known.number = said.attempt
+    ORDER BY place
+  );
 END
 $$;
 
@@ -534,7 +538,7 @@ DECLARE
 BEGIN
   SELECT array_agg(id) INTO _old FROM (
     SELECT id FROM jobs WHERE state IN ('completed', 'failed', 'canceled') AND finished_at < _before
-    ORDER BY id LIMIT _most FOR UPDATE SKIP LOCKED
+    ORDER BY finished_at LIMIT _most FOR UPDATE SKIP LOCKED
   ) AS old;
   DELETE FROM job_output WHERE job = ANY (_old);
   DELETE FROM job_entries WHERE job = ANY (_old);
