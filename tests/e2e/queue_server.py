@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cli_project import PATIENCE, Project, stop
+from cli_project import PATIENCE, Project, stop, wait_until
 
 STEPS = {"dockerSteps": [{"key": "", "image": "alpine", "commands": ["true"], "dir": "", "env": []}]}
 _names = itertools.count(1)
@@ -56,6 +56,7 @@ class Server:
 
     Attributes:
         url: Where it is.
+        log: File of what it prints.
         process: Its process.
         admin: Token of an admin.
         worker: Token of a worker.
@@ -64,11 +65,13 @@ class Server:
     def __init__(self, project: Project, store: str, *options: str, listen: str = "127.0.0.1:0") -> None:
         self.project = project
         self.store = store
+        self.log = project.root / f"{fresh('server')}.log"
         words = ("serve", "--listen", listen, "--store", store, *options)
-        self.process = project.start(*words)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line.startswith("runwright: serving on http"), line + self.process.stdout.read()
+        with self.log.open("w") as file:
+            self.process = project.start(*words, stdout=file)
+        wait_until(lambda: "\n" in self.log.read_text() or self.process.poll() is not None, "a server")
+        line = self.log.read_text().partition("\n")[0]
+        assert line.startswith("runwright: serving on http"), self.log.read_text()
         self.url = line.split()[-1]
         self.admin = self.token("admin")
         self.worker = self.token("worker")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +18,10 @@ from runwright.engines.queue import Queue
 from runwright.web import api, protocol
 from runwright.web.auth import Gate
 from runwright.web.endpoint import Access, Call, Endpoint, Services
-from runwright.web.limits import SEND_SECONDS, Bodies, BodyLimits, WrongTokens, drain
+from runwright.web.limits import SEND_SECONDS, UNREAD_BYTES, Bodies, BodyLimits, WrongTokens, drain
 from runwright.web.metrics import Metrics
 from runwright.web.openapi import describe
-from runwright.web.refusals import ClientGone, Refusal, refusal_answer
+from runwright.web.refusals import ClientGone, Refusal, refusal_answer, report
 
 ENDPOINTS = (*api.ENDPOINTS, *protocol.ENDPOINTS)
 Handler = Callable[[Request], Awaitable[Response]]
@@ -73,8 +74,6 @@ def _handler(endpoint: Endpoint, gate: Gate, services: Services) -> Callable[[Re
             answer = Response(status_code=GONE)
         except Exception as error:
             answer = refusal_answer(error)
-            if "connection" in answer.headers:
-                answer = Lingering(answer, request)
         services.metrics.count(endpoint.path, answer.status_code)
         return answer
 
@@ -137,23 +136,11 @@ def _lost(services: Services) -> Callable[[Request, Exception], Response]:
     return handle
 
 
-class Lingering(Response):
-    """An answer after which the connection ends; what its client is still sending is read for a moment."""
-
-    def __init__(self, answer: Response, request: Request) -> None:
-        super().__init__(answer.body, answer.status_code, dict(answer.headers))
-        self._request = request
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer whole, read on, and only then say that it is over."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        await drain(self._request)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
 class Patient:
-    """Ends answers that nobody takes.
+    """Bounds what the application does not see: answers that nobody takes, and bodies that nobody wants.
+
+    A large body that has not been read when the answer begins is not read at all: the connection ends, after a moment
+    in which its sender may see why.
 
     Args:
         app: What answers.
@@ -164,9 +151,57 @@ class Patient:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        exchange = _Exchange(receive, send, is_large=_is_large(scope))
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if not exchange.is_given_up:
+                report(error)
+            raise
 
-        async def timed(message: Message) -> None:
+
+def _is_large(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" in headers or not length.isdecimal() or int(length) > UNREAD_BYTES
+
+
+class _Exchange:
+    """One request and its answer.
+
+    Attributes:
+        is_given_up: True once its client has taken nothing of the answer for too long.
+    """
+
+    def __init__(self, receive: Receive, send: Send, *, is_large: bool) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_unread = is_large
+        self._lingers = False
+        self.is_given_up = False
+
+    async def receive(self) -> Message:
+        """Return more of the request."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._is_unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send some of the answer."""
+        if message["type"] == "http.response.start" and self._is_unread:
+            self._lingers = True
+            message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        if self._lingers and message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._timed({**message, "more_body": True})
+            await drain(self._receive)
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._timed(message)
+
+    async def _timed(self, message: Message) -> None:
+        try:
             async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
-
-        await self._app(scope, receive, timed)
+                await self._send(message)
+        except TimeoutError:
+            self.is_given_up = True
+            raise

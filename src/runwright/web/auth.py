@@ -116,6 +116,7 @@ class Gate:
         if (known := tokens.remembered(token)) is not None:
             return known
         if self.wrong.wait_seconds(_address(request)) and not self.wrong.may_look():
+            self._count(request)
             raise _too_many()
         holder = await tokens.holder(token)
         if holder is None:

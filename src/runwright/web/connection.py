@@ -74,7 +74,10 @@ class BoundedConnection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, or has a head that is too large."""
-        if self.conn.their_state is h11.ERROR and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._refuse(400, "this is no HTTP/1.1 request, or its head is too large")
         self.transport.close()
 

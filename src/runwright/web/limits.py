@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 from starlette.requests import Request
+from starlette.types import Receive
 
 from runwright.ports.system import Clock
 from runwright.web.refusals import ClientGone, Refusal
@@ -26,6 +27,9 @@ BODY_SECONDS = 30.0
 SLOWEST_BYTES = 64 * 1024
 SEND_SECONDS = 60.0
 """How long a client may take no byte of an answer."""
+
+UNREAD_BYTES = 64 * 1024
+"""Bodies up to this are read even if the request has been refused, so that the connection can be used again."""
 
 DRAIN_BYTES = 8 * MIB
 DRAIN_SECONDS = 2.0
@@ -160,7 +164,7 @@ class Bodies:
                 async with asyncio.timeout(min(CHUNK_SECONDS, left)):
                     message = await request.receive()
             except TimeoutError:
-                raise Refusal(408, "the body came too slowly", {"Connection": "close"}) from None
+                raise Refusal(408, "the body came too slowly") from None
             if message["type"] == "http.disconnect":
                 raise ClientGone
             self._hold(body, message.get("body", b""), limit)
@@ -171,8 +175,7 @@ class Bodies:
         if len(body) + len(chunk) > limit:
             raise _too_large(limit)
         if self.held_bytes + len(chunk) > HELD_BYTES:
-            headers = {"Connection": "close", "Retry-After": "1"}
-            raise Refusal(503, "too many large requests at a time; try again", headers)
+            raise Refusal(503, "too many large requests at a time; try again", {"Retry-After": "1"})
         body += chunk
         self.held_bytes += len(chunk)
 
@@ -182,16 +185,16 @@ class Bodies:
 
 
 def _too_large(limit: int) -> Refusal:
-    return Refusal(413, f"the body is larger than {limit:,} bytes", {"Connection": "close"})
+    return Refusal(413, f"the body is larger than {limit:,} bytes")
 
 
-async def drain(request: Request) -> None:
+async def drain(receive: Receive) -> None:
     """Read a little of a body that nobody wants, so that its sender gets the answer before the connection ends."""
     taken = 0
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             while taken < DRAIN_BYTES:
-                message = await request.receive()
+                message = await receive()
                 taken += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return

@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
 
 
 def _config(queue: Queue, options: ServeOptions) -> uvicorn.Config:
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").disabled = True  # errors are reported by the application, once
     config = uvicorn.Config(
         build_app(queue, options.limits),
         loop="asyncio",
