@@ -39,6 +39,7 @@ class JobOutput:
         self._head_left = head_bytes
         self._tail_bytes = tail_bytes
         self._tail: _Tail | None = None
+        self._before = _Before(redactor.longest)
         self._lines = _Lines()
         self._streams = {stream: redactor.stream() for stream in STREAMS}
 
@@ -46,8 +47,9 @@ class JobOutput:
         """Return what can be shown now that this has come."""
         now = data[: self._head_left]
         self._head_left -= len(now)
+        self._before.remember(stream, now)
         if len(now) < len(data):
-            self._tail = self._tail or _Tail(self._tail_bytes, self._redactor.longest)
+            self._tail = self._tail or _Tail(self._tail_bytes, self._before)
             self._tail.add(stream, data[len(now) :])
         return self._feed(stream, now).encode() if now else b""
 
@@ -74,30 +76,46 @@ class JobOutput:
         left_out = tail.dropped[stream] + self._streams[stream].held_bytes
         self._lines.forget(stream)
         self._streams[stream] = fresh = self._redactor.stream()
-        fresh.feed(tail.before(stream))
+        fresh.feed(self._before.end(stream))
         return left_out - fresh.held_bytes
 
     def _feed(self, stream: str, data: bytes) -> str:
         return self._lines.decode(stream, self._streams[stream].feed(data))
 
 
+class _Before:
+    """The last bytes of each stream before its tail, so that no secret is met in its middle."""
+
+    def __init__(self, longest: int) -> None:
+        self._margin = 2 * longest  # what is held back in its second half is no part of a secret that began before it
+        self._ends = {stream: bytearray() for stream in STREAMS}
+
+    def remember(self, stream: str, data: bytes | bytearray) -> None:
+        """Take note of bytes that come before the tail."""
+        end = self._ends[stream]
+        end.extend(data)
+        if len(end) > 2 * self._margin + PIECE_BYTES:
+            del end[: len(end) - self._margin]
+
+    def end(self, stream: str) -> bytes:
+        """Return the last bytes of a stream."""
+        return bytes(self._ends[stream][-self._margin :]) if self._margin else b""
+
+
 class _Tail:
-    """The end of the output, unredacted, and what stood before it, so that no secret is met in its middle.
+    """The end of the output, unredacted.
 
     Attributes:
         dropped: Bytes of each stream that have gone.
         pieces: What there is, in order.
     """
 
-    def __init__(self, size: int, longest: int) -> None:
+    def __init__(self, size: int, before: _Before) -> None:
         self.dropped = dict.fromkeys(STREAMS, 0)
         self.pieces: deque[tuple[str, bytearray]] = deque()
         self._room = size
         self._size = 0
-        self._margin = (
-            2 * longest
-        )  # what is held back in its second half is no part of a secret that began before it
-        self._before = {stream: bytearray() for stream in STREAMS}
+        self._before = before
 
     def add(self, stream: str, data: bytes) -> None:
         """Add to the end, and let go of what is too much."""
@@ -110,10 +128,6 @@ class _Tail:
         while self._size > self._room or len(self.pieces) > MOST_PIECES:
             self._drop()
 
-    def before(self, stream: str) -> bytes:
-        """Return what stood in a stream right before the first piece of it."""
-        return bytes(self._before[stream][-self._margin :]) if self._margin else b""
-
     def _drop(self) -> None:
         stream, piece = self.pieces[0]
         gone = piece[: self._size - self._room] if self._size > self._room else piece[:]
@@ -123,12 +137,7 @@ class _Tail:
             del piece[: len(gone)]
         self._size -= len(gone)
         self.dropped[stream] += len(gone)
-        self._remember(self._before[stream], gone)
-
-    def _remember(self, before: bytearray, gone: bytearray) -> None:
-        before.extend(gone)
-        if len(before) > 2 * self._margin + PIECE_BYTES:
-            del before[: len(before) - self._margin]
+        self._before.remember(stream, gone)
 
 
 class _Lines:
