@@ -75,12 +75,12 @@ async def end_all(store, ids, verdict=Verdict.COMPLETED, attempt=1, now=0.0):
     assert set(became) == {Ended.ACCEPTED}
 
 
-def open_store(kind, folder, request):
+def open_store(kind, folder, request, durability="full"):
     """Open a fresh store; skip the test where its server is missing."""
     if kind == "memory":
         return MemoryJobStore()
     if kind == "sqlite":
-        return SqliteJobStore.open(folder / "jobs.db")
+        return SqliteJobStore.open(folder / "jobs.db", durability)
     adapter = pytest.importorskip("runwright.adapters.postgres.jobs", reason="no store on PostgreSQL yet")
     return adapter.PostgresJobStore.open(request.getfixturevalue("postgres").create_database())
 

@@ -36,6 +36,8 @@ def open_for_writing(path: str, durability: Durability) -> apsw.Connection:
         patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
         level = "FULL" if durability == "full" else "OFF"
         connection.execute(_SETTINGS.format(level=level, pages=CHECKPOINT_PAGES)).fetchall()
+        # Else a statement on a table with partial indexes is compiled anew for each set of parameters.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         migrate(connection, path)
     except BaseException:
         connection.close()

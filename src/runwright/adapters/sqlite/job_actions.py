@@ -26,7 +26,7 @@ from runwright.core.job_texts import (
     too_much_output_text,
 )
 from runwright.core.job_wire import ExecutionLogEntry
-from runwright.core.states import JobState
+from runwright.core.states import FINAL_JOB_STATES, JobState
 
 _MOST_IDS = (1 << 63) - 1
 
@@ -166,8 +166,9 @@ def revoke_token(connection: apsw.Connection, name: str, now: datetime) -> Token
 def prune(connection: apsw.Connection, before: datetime, limit: int) -> int:
     """Remove jobs that ended before an instant, those that did first; returns how many."""
     found: list[Any] = []
-    for queue, state in rows(connection, "ended_groups"):
-        found += rows(connection, "ended_before", (queue, state, micros(before), limit))
+    for (queue,) in rows(connection, "ended_queues"):
+        for state in FINAL_JOB_STATES:
+            found += rows(connection, "ended_before", (queue, state, micros(before), limit))
     old = [(job_id,) for _, job_id in islice(sorted(found), limit)]
     for name in ("prune_output", "prune_entries", "prune_attempts", "prune_payload", "prune_job"):
         each(connection, name, old)

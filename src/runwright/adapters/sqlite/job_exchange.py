@@ -5,6 +5,7 @@ What a call may refuse it refuses before it writes: others share its transaction
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 import apsw
@@ -20,6 +21,7 @@ from runwright.adapters.sqlite.job_records import (
     value,
 )
 from runwright.core.job_rows import (
+    AttemptOutcome,
     Claim,
     Claimed,
     Ended,
@@ -29,13 +31,18 @@ from runwright.core.job_rows import (
     QueueSettings,
     lapse_text,
     message_after,
+    outcome_of,
     retry_delay_after,
+    state_after,
     state_after_lapse,
 )
 from runwright.core.states import JobState
 
 _MOST_PASSED_OVER = 1_000
 """Jobs of full keys that are passed over before each key is asked for its first jobs instead."""
+
+_FAILURES = (JobState.ERRORED, JobState.FAILED)
+_WAITING = (JobState.QUEUED, JobState.ERRORED)
 
 _Candidate = tuple[int, str, int, int]
 """A job that is ready: id, key, negated priority, turn."""
@@ -89,7 +96,7 @@ def wait_again(
     connection: apsw.Connection, woken: Woken, job_id: int, now: datetime, delay: timedelta | None = None
 ) -> None:
     """Let a job wait that somebody had, for as long as it is if there is a delay."""
-    queue, priority, key, *_ = rows(connection, "place_of", (job_id,))[0]
+    queue, priority, key = rows(connection, "place_of", (job_id,))[0]
     turn = value(connection, "next_turn", (queue, priority, key))
     until = micros(now + (delay or timedelta()))
     connection.execute(SQL["wait_again"], (job_id, delay is None, turn, until))
@@ -106,17 +113,42 @@ def exchange(
 
 
 def _end(connection: apsw.Connection, woken: Woken, endings: Sequence[Ending], now: datetime) -> list[Ended]:
-    at = micros(now)
-    said: dict[JobLease, tuple[Any, ...]] = {}
+    said: dict[JobLease, Ending] = {}
     for word in endings:
-        lease = word.lease
-        said.setdefault(lease, (lease.job_id, lease.attempt, word.verdict.value, word.message, at))
-    each(connection, "end_attempt", said.values())
-    ended = each(connection, "end_job", said.values())
-    _settle(connection, woken, ended, now)
-    if len(ended) == len(endings):
+        said.setdefault(word.lease, word)
+    held = each(connection, "held_job", [(lease.job_id, lease.attempt) for lease in said])
+    if held:
+        _end_held(connection, woken, said, held, now)
+        limited = {name for (name,) in rows(connection, "limited_queues")}
+        woken |= limited.intersection(row[2] for row in held)
+    if len(held) == len(endings):
         return [Ended.ACCEPTED] * len(endings)
-    return _answers(connection, endings, {JobLease(*row[:2]) for row in ended})
+    return _answers(connection, endings, {JobLease(*row[:2]) for row in held})
+
+
+def _end_held(
+    connection: apsw.Connection,
+    woken: Woken,
+    said: dict[JobLease, Ending],
+    held: Iterable[Sequence[Any]],
+    now: datetime,
+) -> None:
+    attempts, jobs, waits, at = [], [], [], micros(now)
+    for job_id, attempt, _, worker, digest, started_at, failures, max_attempts, delay, reason in held:
+        word = said[JobLease(job_id, attempt)]
+        verdict, text = word.verdict, word.message
+        state = state_after(verdict, failures=failures, max_attempts=max_attempts, is_canceled=bool(reason))
+        outcome = outcome_of(verdict, state)
+        attempts.append((job_id, attempt, worker, digest, started_at, at, verdict, outcome, text))
+        failed = failures + (state in _FAILURES)
+        ended_at = None if state is JobState.QUEUED else at
+        jobs.append((job_id, attempt, state, failed, 0, message_after(state, text, reason), ended_at))
+        if state in _WAITING:
+            waits.append((job_id, None if state is JobState.QUEUED else retry_delay_after(failed, delay)))
+    each(connection, "end_attempt", attempts)
+    each(connection, "end_job", jobs)
+    for job_id, pause in sorted(waits, key=itemgetter(0)):  # the older ones first
+        wait_again(connection, woken, job_id, now, pause)
 
 
 def _answers(connection: apsw.Connection, endings: Sequence[Ending], ended: set[JobLease]) -> list[Ended]:
@@ -133,20 +165,8 @@ def _answers(connection: apsw.Connection, endings: Sequence[Ending], ended: set[
     return became
 
 
-def _settle(connection: apsw.Connection, woken: Woken, ended: Iterable[Sequence[Any]], now: datetime) -> None:
-    """Let those wait again that are to, the older ones first."""
-    waiting = sorted((job_id, state) for job_id, _, _, state in ended if state in ("queued", "errored"))
-    for job_id, state in waiting:
-        _, _, _, failures, retry_delay = rows(connection, "place_of", (job_id,))[0]
-        delay = retry_delay_after(failures, retry_delay) if state == JobState.ERRORED else None
-        wait_again(connection, woken, job_id, now, delay)
-    if ended:
-        limited = {name for (name,) in rows(connection, "limited_queues")}
-        woken |= limited.intersection(queue for _, _, queue, _ in ended)
-
-
 def _claim(connection: apsw.Connection, claim: Claim, now: datetime) -> list[Claimed]:
-    given: list[tuple[Any, ...]] = []
+    given: list[Claimed] = []
     until = micros(now + timedelta(seconds=claim.first_seconds))
     owner = (micros(now), until, claim.worker, claim.boot_id, claim.token_id)
     for queue in claim.queues:
@@ -154,27 +174,32 @@ def _claim(connection: apsw.Connection, claim: Claim, now: datetime) -> list[Cla
         if not digests:
             break
         chosen = _choose(connection, queue, frozenset(claim.labels), len(digests))
-        found = zip(chosen, digests, strict=False)
-        given += each(connection, "give", [(job_id, digest, *owner) for job_id, digest in found])
-    return [
-        Claimed(
-            job_id=job_id,
-            queue=queue,
-            attempt=attempt,
-            payload=payload,
-            sealed=bool(sealed),
-            digest=digest,
-            labels=label_set(labels),
+        offered = each(connection, "offered", [(job_id,) for job_id in chosen])
+        each(
+            connection,
+            "give",
+            [(row[0], digest, *owner) for row, digest in zip(offered, digests, strict=False)],
         )
-        for job_id, queue, attempt, payload, sealed, digest, labels in given
-    ]
+        given += map(_claimed, offered, digests)
+    return given
+
+
+def _claimed(row: Sequence[Any], digest: bytes) -> Claimed:
+    job_id, queue, attempt, payload, sealed, labels = row
+    return Claimed(
+        job_id=job_id,
+        queue=queue,
+        attempt=attempt,
+        payload=payload,
+        sealed=bool(sealed),
+        digest=digest,
+        labels=label_set(labels),
+    )
 
 
 def _choose(connection: apsw.Connection, queue: str, offered: frozenset[str], most: int) -> list[int]:
     """Return the ids of the first jobs of a queue that a worker with these labels may have."""
-    settings = QueueSettings(name=queue)
-    for row in rows(connection, "settings", (queue,)):
-        settings = settings_of(row)
+    settings = _settings(connection, queue)
     if settings.limit:
         most = min(most, settings.limit - value(connection, "held", (queue,)))
     if settings.paused or most <= 0:
@@ -183,6 +208,12 @@ def _choose(connection: apsw.Connection, queue: str, offered: frozenset[str], mo
     if settings.key_limit:
         return _choose_within_keys(connection, settings, sets, most)
     return [job[0] for job in _first_ready(connection, queue, sets, most)]
+
+
+def _settings(connection: apsw.Connection, queue: str) -> QueueSettings:
+    for row in rows(connection, "settings", (queue,)):
+        return settings_of(row)
+    return QueueSettings(name=queue)
 
 
 def _label_sets(connection: apsw.Connection, queue: str, offered: frozenset[str]) -> list[str]:
@@ -260,16 +291,15 @@ def promote(connection: apsw.Connection, woken: Woken, now: datetime) -> int:
 
 def expire(connection: apsw.Connection, woken: Woken, now: datetime) -> list[JobLease]:
     """End leases that have lapsed, those of older jobs first."""
-    lapsed = rows(connection, "lapsed", (micros(now),))
-    for job_id, attempt, queue, worker, resets, cancel_reason in lapsed:
-        max_resets = QueueSettings(name=queue).max_resets
-        for row in rows(connection, "settings", (queue,)):
-            max_resets = settings_of(row).max_resets
-        state = state_after_lapse(resets=resets, max_resets=max_resets, is_canceled=bool(cancel_reason))
-        message = message_after(state, lapse_text(worker, resets), cancel_reason)
-        ended_at = None if state is JobState.QUEUED else micros(now)
-        connection.execute(SQL["lose_attempt"], (job_id, attempt, message, micros(now)))
-        connection.execute(SQL["lose_job"], (job_id, attempt, state.value, message, ended_at))
+    lapsed, at = rows(connection, "lapsed", (micros(now),)), micros(now)
+    for job_id, attempt, queue, worker, digest, started_at, failures, resets, reason in lapsed:
+        bound = _settings(connection, queue).max_resets
+        state = state_after_lapse(resets=resets, max_resets=bound, is_canceled=bool(reason))
+        message = message_after(state, lapse_text(worker, resets), reason)
+        lost = (job_id, attempt, worker, digest, started_at, at, None, AttemptOutcome.LOST, message)
+        connection.execute(SQL["end_attempt"], lost)
+        ended_at = None if state is JobState.QUEUED else at
+        connection.execute(SQL["end_job"], (job_id, attempt, state, failures, 1, message, ended_at))
         if state is JobState.QUEUED:
             wait_again(connection, woken, job_id, now)
         woken.add(queue)

@@ -34,39 +34,23 @@ RETURNING id
 -- name: submit_payload
 INSERT INTO job_payloads (id, payload) VALUES (?1, ?2)
 
--- name: end_attempt
-INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
-SELECT id, attempt, worker, digest, started_at, ?5, ?3,
-       CASE WHEN cancel_reason <> '' AND ?3 <> 'completed' THEN 'canceled' ELSE ?3 END, ?4
+-- name: held_job
+SELECT id, attempt, queue, worker, digest, started_at, failures, max_attempts, retry_delay, cancel_reason
 FROM jobs WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
 
+-- name: end_attempt
+INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+
 -- name: end_job
-UPDATE jobs SET
-  (state, failures, finished_at, message) = (
-    SELECT
-      next.state,
-      failures + (next.state IN ('errored', 'failed')),
-      CASE WHEN next.state <> 'queued' THEN ?5 END,
-      CASE next.state WHEN 'canceled' THEN cancel_reason WHEN 'errored' THEN ?4 WHEN 'failed' THEN ?4 ELSE '' END
-    FROM (
-      SELECT CASE
-        WHEN ?3 = 'completed' THEN 'completed'
-        WHEN cancel_reason <> '' THEN 'canceled'
-        WHEN ?3 = 'handed_back' THEN 'queued'
-        WHEN ?3 = 'errored' AND failures + 1 < max_attempts THEN 'errored'
-        ELSE 'failed'
-      END AS state
-    ) AS next
-  ),
-  lease_until = NULL
+UPDATE jobs SET state = ?3, failures = ?4, resets = resets + ?5, message = ?6, finished_at = ?7, lease_until = NULL
 WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
-RETURNING id, attempt, queue, state
 
 -- name: verdict
 SELECT verdict FROM job_attempts WHERE job = ?1 AND number = ?2
 
 -- name: place_of
-SELECT queue, priority, key, failures, retry_delay FROM jobs WHERE id = ?1
+SELECT queue, priority, key FROM jobs WHERE id = ?1
 
 -- name: wait_again
 UPDATE jobs SET ready = ?2, turn = ?3, available_at = ?4 WHERE id = ?1
@@ -118,12 +102,15 @@ SELECT id, key, -priority, turn FROM jobs INDEXED BY jobs_waiting
 WHERE ready IS NOT NULL AND ready = 1 AND queue = ?1 AND key = ?2 AND labels IN (SELECT value FROM json_each(?3))
 ORDER BY priority DESC, turn, id LIMIT ?4
 
+-- name: offered
+SELECT jobs.id, queue, attempt + 1, payload, sealed, labels
+FROM jobs CROSS JOIN job_payloads ON job_payloads.id = jobs.id WHERE jobs.id = ?1 AND ready = 1
+
 -- name: give
 UPDATE jobs SET
   state = 'processing', ready = NULL, attempt = attempt + 1, started_at = ?3, heartbeat_at = ?3, finished_at = NULL,
   lease_until = ?4, worker = ?5, boot_id = ?6, token_id = ?7, digest = ?2, message = ''
 WHERE id = ?1 AND ready = 1
-RETURNING id, queue, attempt, (SELECT payload FROM job_payloads WHERE job_payloads.id = jobs.id), sealed, digest, labels
 
 -- name: heartbeat
 UPDATE jobs SET heartbeat_at = ?2, lease_until = ?3
@@ -134,23 +121,14 @@ RETURNING id, cancel_reason <> ''
 UPDATE jobs SET ready = 1 WHERE ready = 0 AND available_at <= ?1 RETURNING queue
 
 -- name: lapsed
-SELECT id, attempt, queue, worker, resets, cancel_reason
+SELECT id, attempt, queue, worker, digest, started_at, failures, resets, cancel_reason
 FROM jobs INDEXED BY jobs_held WHERE state = 'processing' AND lease_until <= ?1 ORDER BY id
-
--- name: lose_attempt
-INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
-SELECT id, attempt, worker, digest, started_at, ?4, NULL, 'lost', ?3
-FROM jobs WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
-
--- name: lose_job
-UPDATE jobs SET state = ?3, resets = resets + 1, message = ?4, finished_at = ?5, lease_until = NULL
-WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
 
 -- name: is_ready
 SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE ready = 1 AND queue = ?1)
 
 -- name: holder
-SELECT id, attempt, queue, worker, NULL FROM jobs INDEXED BY jobs_by_digest WHERE digest = ?1 AND state = 'processing'
+SELECT id, attempt, queue, worker, NULL FROM jobs INDEXED BY jobs_held WHERE digest = ?1 AND state = 'processing'
 
 -- name: former_holder
 WITH RECURSIVE ranges(number) AS (
@@ -256,7 +234,7 @@ SELECT queue, 'processing', count(*), NULL
 FROM jobs INDEXED BY jobs_held WHERE state = 'processing' GROUP BY queue
 UNION ALL
 SELECT queue, state, count(*), NULL
-FROM jobs INDEXED BY jobs_ended WHERE state IN ('completed', 'failed', 'canceled') GROUP BY queue, state
+FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND state <> 'errored' GROUP BY queue, state
 
 -- name: set_queue
 INSERT OR REPLACE INTO job_queues (name, paused, most, most_a_key, max_resets) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -288,12 +266,20 @@ UPDATE job_tokens SET revoked_at = coalesce(revoked_at, ?2)
 WHERE id = (SELECT max(id) FROM job_tokens WHERE name = ?1)
 RETURNING id, name, role, created_at, digest, revoked_at
 
--- name: ended_groups
-SELECT DISTINCT queue, state FROM jobs INDEXED BY jobs_ended WHERE state IN ('completed', 'failed', 'canceled')
+-- name: ended_queues
+WITH RECURSIVE found(queue) AS (
+  SELECT min(queue) FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL
+  UNION ALL
+  SELECT (
+    SELECT min(jobs.queue) FROM jobs INDEXED BY jobs_ended WHERE finished_at IS NOT NULL AND jobs.queue > found.queue
+  )
+  FROM found WHERE found.queue IS NOT NULL
+)
+SELECT queue FROM found WHERE queue IS NOT NULL
 
 -- name: ended_before
 SELECT finished_at, id FROM jobs INDEXED BY jobs_ended
-WHERE state IN ('completed', 'failed', 'canceled') AND queue = ?1 AND state = ?2 AND finished_at < ?3
+WHERE queue = ?1 AND state = ?2 AND finished_at < ?3
 ORDER BY finished_at LIMIT ?4
 
 -- name: prune_output
