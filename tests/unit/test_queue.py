@@ -8,6 +8,7 @@ import pytest
 from queue_bench import STEPS, Bench, ReversingSealer
 
 from runwright.core.errors import (
+    ConflictError,
     DefinitionError,
     JobHasEnded,
     JobNotFound,
@@ -162,6 +163,8 @@ def test_a_job_that_cannot_be_opened_fails_and_the_next_one_is_given() -> None:
         sealing = Bench(store=store, sealer=ReversingSealer())
         first = await sealing.submit(job=SECRET)
         second = await bench.submit()
+        with pytest.raises(ConflictError, match="can't be shown"):
+            await bench.queue.show(first)
         assert (await bench.given()).job.id == second
         row = await store.job(first)
         assert row.state is JobState.FAILED

@@ -9,7 +9,14 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from runwright.core.errors import JobNotFound, Problem, RunwrightError, StoreError
+from runwright.core.errors import (
+    ConflictError,
+    JobNotFound,
+    Problem,
+    RunwrightError,
+    StoreError,
+    UsageError,
+)
 from runwright.core.job import Job
 from runwright.core.job_mask import masked
 from runwright.core.job_requests import (
@@ -163,10 +170,15 @@ class Queue:
 
         Raises:
             JobNotFound: If there is none.
+            ConflictError: If it was sealed with another key.
         """
         row = await self.store.job(job_id)
         attempts = await self.store.attempts(job_id)
-        job = opened_job(await self.store.payload(job_id), self._sealer, is_sealed=row.sealed)
+        payload = await self.store.payload(job_id)
+        try:
+            job = opened_job(payload, self._sealer, is_sealed=row.sealed)
+        except (StoreError, UsageError) as error:
+            raise ConflictError(f"job {job_id} can't be shown: {error}") from None
         return JobDetail(row=row, attempts=attempts, document=masked(job))
 
     async def jobs(self, which: JobFilter) -> list[JobRow]:

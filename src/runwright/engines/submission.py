@@ -13,6 +13,10 @@ from runwright.core.job_rows import NewJob
 from runwright.core.job_wire import SubmitRequest
 from runwright.ports.jobs import Sealer
 
+HANDED_OUT = b'{"id":0,"version":2,"token":"","queue":"",'
+KEPT = b'{"version":2,'
+"""How the document of a job begins, and how what is kept of it does."""
+
 JobCheck = Callable[[Job], Iterable[Problem]]
 """Finds what is wrong with a job, paths from the top of its document."""
 
@@ -81,10 +85,10 @@ def _inside(problems: Iterable[Problem]) -> Iterator[Problem]:
 
 
 def _payload(job: Job) -> bytes:
-    """Return the document of a job without what it gets when it is handed out."""
-    document: dict[str, Any] = msgspec.to_builtins(structs.replace(job, version=2))
-    del document["id"], document["token"], document["queue"]
-    return msgspec.json.encode(document)
+    """Return the document of a job without what it gets when it is handed out; a large one is not copied for that."""
+    whole = msgspec.json.encode(structs.replace(job, id=0, version=2, token="", queue=""))
+    assert whole.startswith(HANDED_OUT)
+    return KEPT + whole[len(HANDED_OUT) :]
 
 
 def _sealed(payload: bytes, sealer: Sealer | None) -> bytes:

@@ -292,7 +292,7 @@ ENDPOINTS = (
         is_submit=True,
     ),
     _admin("GET", "/jobs", list_jobs, "List jobs", {200: ("Jobs.", JobList)}, query=ListQuery),
-    _admin("GET", "/jobs/{id}", show, "Show a job", {200: ("The job.", JobView)}, refusals=(404,)),
+    _admin("GET", "/jobs/{id}", show, "Show a job", {200: ("The job.", JobView)}, refusals=(404, 409)),
     _admin(
         "GET",
         "/jobs/{id}/logs",
