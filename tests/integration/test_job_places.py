@@ -88,6 +88,13 @@ def test_files(rig: Rig) -> None:
     assert abs((rig.workspace / "run.sh").stat().st_mtime - time.time()) < 60
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_what_is_made_in_a_workspace_that_was_given_away_is_its_owners(rig: Rig) -> None:
+    os.chown(rig.workspace, 65534, 65534)
+    do(rig.places.make_directory(rig.place, "a/b"))
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in rig.workspace.rglob("*")} == {(65534, 65534)}
+
+
 @pytest.mark.parametrize("path", ["../outside/victim", "a/../../outside/victim", "/etc/x", "", ".git/config"])
 def test_a_path_does_not_leave(rig: Rig, path: str) -> None:
     rig.refused(path)

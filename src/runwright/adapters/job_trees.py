@@ -44,7 +44,7 @@ def folder(root: Path, names: Sequence[str], *, make: bool = False) -> Iterator[
     Args:
         root: Where to begin; whoever can change what is above it is trusted.
         names: From there on.
-        make: True to make those that are missing, with mode 0755.
+        make: True to make those that are missing, with mode 0755 and the owner of what they are in.
 
     Raises:
         TaskFailed: With code ``E_PATH`` if one of them is no directory.
@@ -72,6 +72,10 @@ def _entered(parent: int, name: str, path: str, *, make: bool) -> int:
     os.mkdir(name, 0o755, dir_fd=parent)
     made = os.open(name, FOLDER, dir_fd=parent)
     os.fchmod(made, 0o755)
+    above = os.fstat(parent)
+    if above.st_uid != os.geteuid():  # the workspace has been given to the user of its steps
+        with suppress(PermissionError):
+            os.fchown(made, above.st_uid, above.st_gid)
     return made
 
 
