@@ -10,8 +10,8 @@ from runwright.core.errors import LeaseLost, Refused, RemoteError
 from runwright.core.job import Job
 from runwright.core.job_rows import Verdict
 from runwright.core.job_wire import HeartbeatRequest, HeartbeatResponse
+from runwright.engines.job_run import JobEnd
 from runwright.engines.lease_clock import HeldJob
-from runwright.engines.worker_job import LastWord
 from runwright.ports.jobs import GivenJob
 from runwright.testing.job_sources import SourceCall
 
@@ -23,8 +23,8 @@ def words(rig: Rig, number: int = 1) -> list[str]:
 def test_jobs_are_worked_on_to_their_verdicts() -> None:
     rig = Rig(slots=2)
     rig.add()
-    rig.add(Play(end=LastWord(Verdict.ERRORED, "step 1 failed\nwith more")))
-    rig.add(Play(end=LastWord(Verdict.FAILED, "bad document")))
+    rig.add(Play(end=JobEnd(Verdict.ERRORED, "step 1 failed\nwith more")))
+    rig.add(Play(end=JobEnd(Verdict.FAILED, "bad document")))
 
     async def script() -> None:
         await rig.until(lambda: all(job.verdict for job in rig.source.jobs.values()))
@@ -186,7 +186,7 @@ def test_without_a_limit_a_job_may_take_its_time() -> None:
     ("play", "said", "call"),
     [
         (Play(), "completed", "complete"),
-        (Play(end=LastWord(Verdict.ERRORED, "no")), "errored", "errored"),
+        (Play(end=JobEnd(Verdict.ERRORED, "no")), "errored", "errored"),
     ],
 )
 def test_a_verdict_is_repeated_until_it_is_answered(play: Play, said: str, call: str) -> None:

@@ -9,8 +9,8 @@ from msgspec import structs
 from runwright.core.errors import RemoteError
 from runwright.core.job_rows import Verdict
 from runwright.core.job_wire import HeartbeatRequest
+from runwright.engines.job_run import JobEnd
 from runwright.engines.worker import Worker, WorkerDoors, WorkerSettings
-from runwright.engines.worker_job import LastWord
 from runwright.ports.jobs import GivenJob, JobSource
 from runwright.ports.system import process_group
 from runwright.testing import FakeClock, MemorySource, SameLoop
@@ -19,7 +19,7 @@ from runwright.testing.job_sources import SourceCall
 _Value = TypeVar("_Value")
 
 LEASE = 24.0
-DONE = LastWord(Verdict.COMPLETED)
+DONE = JobEnd(Verdict.COMPLETED)
 
 
 class Play:
@@ -33,7 +33,7 @@ class Play:
     def __init__(
         self,
         seconds: float = 1.0,
-        end: LastWord | Exception = DONE,
+        end: JobEnd | Exception = DONE,
         *,
         stop_seconds: float = 0.0,
         dying_seconds: float = 0.0,
@@ -133,7 +133,7 @@ class Rig:
     def _ready(self) -> None:
         self.ready_at = self.clock.monotonic()
 
-    async def _play(self, given: GivenJob) -> LastWord:
+    async def _play(self, given: GivenJob, source: JobSource) -> JobEnd:
         play = self.plays.setdefault(given.job.id, Play())
         killed = self.kill_bells.setdefault(process_group.get(), asyncio.Event())
         play.started.append(self.clock.monotonic())

@@ -1,7 +1,7 @@
 """Check that this machine has what runs need, by trying it; and find runs whose engine has died.
 
 What is tried is tried in a temporary directory beside the state, which is removed. Exit status 1 if something essential
-fails.
+fails. With --worker it tries, in place of the state, what a worker with the same options needs.
 """
 
 import argparse
@@ -50,17 +50,27 @@ class Check(Struct, frozen=True):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `doctor`."""
+    from runwright.cli.worker import add_place  # noqa: PLC0415 - it has more to say than this
+
     add_json(parser)
+    parser.add_argument("--worker", action="store_true", help="try what a worker needs; the rest is for it")
+    add_place(parser)
 
 
 def execute(args: Arguments) -> int:
     """Check the machine."""
-    checks = [*machine(), *asyncio.run(state(args))]
+    checks = [*machine(), *asyncio.run(_for_worker(args) if args.worker else state(args))]
     if args.json:
         args.out.json([check_record(check) for check in checks])
     else:
         args.out.lines(lines(checks, args.out))
     return 1 if any(check.result == FAILURE for check in checks) else 0
+
+
+async def _for_worker(args: Arguments) -> list[Check]:
+    from runwright.cli.worker_checks import worker_checks  # noqa: PLC0415 - only for that
+
+    return [check async for check in worker_checks(args)]
 
 
 def check_record(check: Check) -> Record:

@@ -43,6 +43,7 @@ COMMANDS: "Mapping[str, tuple[str, str, str]]" = {
     "schema": ("runwright.cli.schema", "write", "print the JSON Schema of a kind of file, for editors"),
     "serve": ("runwright.cli.serve", "queue", "serve the job queue over HTTP"),
     "jobs": ("runwright.cli.jobs", "queue", "submit jobs, show them and their logs, cancel and retry them"),
+    "worker": ("runwright.cli.worker", "queue", "take jobs from a queue and work on them"),
     "queues": ("runwright.cli.queues", "queue", "list the queues of jobs, or say how one is served"),
     "tokens": ("runwright.cli.tokens", "queue", "make, list and revoke tokens for workers and users"),
     "init": ("runwright.cli.init", "care", "start a project in a directory"),

@@ -134,3 +134,14 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise _refusal(f'"{text}" is no whole number from 0 on')
     return int(text)
+
+
+def number(text: str) -> float:
+    """Return a number that is not negative, such as 1.5.
+
+    Raises:
+        ArgumentTypeError: If it is not one.
+    """
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise _refusal(f'"{text}" is no number from 0 on')
+    return float(text)

@@ -1,7 +1,7 @@
 """The worker: takes jobs from a queue, works on several at a time, and stops in good order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 
@@ -11,8 +11,9 @@ from runwright.core.duration import format_duration
 from runwright.core.errors import Refused, RemoteError
 from runwright.core.job_wire import DequeueRequest, HeartbeatRequest
 from runwright.engines.heartbeats import Heartbeats, Pulse
+from runwright.engines.job_run import JobEnd
 from runwright.engines.lease_clock import HeldJob, HeldJobs
-from runwright.engines.worker_job import JobDoors, JobEnd, WorkedJob
+from runwright.engines.worker_job import JobDoors, RunJob, WorkedJob
 from runwright.engines.worker_metrics import LOST, WorkerMetrics
 from runwright.ports.jobs import GivenJob, JobSource
 from runwright.ports.system import Clock, SideLoop
@@ -70,7 +71,7 @@ class WorkerDoors(Struct, frozen=True, kw_only=True):
         beside: Where heartbeats are sent from.
         clock: Time.
         draw: Random numbers in [0, 1).
-        run: Runs a job; cancelling it stops the job, takes it down and raises.
+        run: Runs a job, whose log goes to a source; cancelling it stops the job, takes it down and raises.
         kill: Has what is being stopped of a process group killed without its grace.
         note: Remembers which jobs there are, for who comes after a crash; called with each new set.
         say: Tells the worker's own log.
@@ -82,7 +83,7 @@ class WorkerDoors(Struct, frozen=True, kw_only=True):
     beside: SideLoop
     clock: Clock
     draw: Callable[[], float]
-    run: Callable[[GivenJob], Awaitable[JobEnd]]
+    run: RunJob
     kill: Callable[[str], None]
     note: Callable[[tuple[GivenJob, ...]], None]
     say: Callable[[str], None]

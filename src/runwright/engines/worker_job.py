@@ -4,14 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import StrEnum
-from typing import Protocol
 
 from msgspec import Struct
 
 from runwright.core.duration import format_duration
 from runwright.core.errors import LeaseLost, Refused, RemoteError
 from runwright.core.job_rows import Verdict
+from runwright.engines.job_run import JobEnd
 from runwright.engines.lease_clock import HeldJob
+from runwright.engines.leased_source import LeasedSource
 from runwright.ports.jobs import GivenJob, JobSource
 from runwright.ports.system import Clock, process_group
 
@@ -24,25 +25,7 @@ LONGEST_PAUSE = 5.0
 FIRST_PAUSE = 0.25
 
 
-class JobEnd(Protocol):
-    """How a job ended: what to tell the server."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """What to say."""
-        ...
-
-    @property
-    def message(self) -> str:
-        """Why, redacted."""
-        ...
-
-
-class LastWord(Struct, frozen=True):
-    """What this worker says of a job that it has stopped itself."""
-
-    verdict: Verdict
-    message: str = ""
+RunJob = Callable[[GivenJob, JobSource], Awaitable[JobEnd]]
 
 
 class Cause(StrEnum):
@@ -59,7 +42,7 @@ class JobDoors(Struct, frozen=True, kw_only=True):
     """What working on a job needs.
 
     Attributes:
-        run: Runs the job; cancelling it stops the job, takes it down and raises.
+        run: Runs the job, whose log goes to a source; cancelling it stops the job, takes it down and raises.
         kill: Has what is being stopped of a process group killed without its grace.
         source: Takes the last word on it.
         clock: Time.
@@ -67,7 +50,7 @@ class JobDoors(Struct, frozen=True, kw_only=True):
         say: Tells the worker's own log.
     """
 
-    run: Callable[[GivenJob], Awaitable[JobEnd]]
+    run: RunJob
     kill: Callable[[str], None]
     source: JobSource
     clock: Clock
@@ -87,6 +70,7 @@ class WorkedJob:
     def __init__(self, held: HeldJob, doors: JobDoors, max_seconds: float) -> None:
         self._held = held
         self._doors = doors
+        self._source = LeasedSource(doors.source, held, doors.clock.monotonic)
         self._max_seconds = max_seconds
         self._group = f"{held.given.uid}-{held.given.attempt}"
         self._task: asyncio.Task[JobEnd] | None = None
@@ -134,7 +118,7 @@ class WorkedJob:
         return False
 
     async def _send(self, end: JobEnd) -> None:
-        given, source = self._held.given, self._doors.source
+        given, source = self._held.given, self._source
         if end.verdict is Verdict.COMPLETED:
             await source.complete(given)
         elif end.verdict is Verdict.HANDED_BACK:
@@ -148,14 +132,14 @@ class WorkedJob:
         while not held.is_confirmed and held.may_write(self._now()) and not self._handing_back:
             await self._changed(held.end_at)
         if self._handing_back and held.may_write(self._now()):
-            await self.report(LastWord(Verdict.HANDED_BACK, self._handing_back))
+            await self.report(JobEnd(Verdict.HANDED_BACK, self._handing_back))
             return False
         return held.is_confirmed and held.may_write(self._now())
 
     def _start(self) -> None:
         before = process_group.set(self._group)
         try:
-            self._task = asyncio.ensure_future(self._doors.run(self._held.given))
+            self._task = asyncio.ensure_future(self._doors.run(self._held.given, self._source))
         finally:
             process_group.reset(before)
         self._task.add_done_callback(lambda _: self._held.changed.set())
@@ -223,17 +207,17 @@ class WorkedJob:
             return None
         except Exception as error:
             self._doors.say(f"job {self._held.given.uid}: {type(error).__name__}: {error}")
-            return LastWord(
+            return JobEnd(
                 Verdict.ERRORED, f"the worker failed: {type(error).__name__}; its own log says more"
             )
 
     def _stopped(self) -> JobEnd:
         if self._cause is Cause.CANCELED:
-            return LastWord(Verdict.FAILED, self._held.cancel_reason)
+            return JobEnd(Verdict.FAILED, self._held.cancel_reason)
         if self._cause is Cause.OVERTIME:
             limit = format_duration(self._max_seconds)
-            return LastWord(Verdict.ERRORED, f"the job took longer than the {limit} that this worker allows")
-        return LastWord(Verdict.HANDED_BACK, self._handing_back or (self._cause or Cause.DRAINED).value)
+            return JobEnd(Verdict.ERRORED, f"the job took longer than the {limit} that this worker allows")
+        return JobEnd(Verdict.HANDED_BACK, self._handing_back or (self._cause or Cause.DRAINED).value)
 
     async def _changed(self, until: float) -> None:
         """Wait until something has changed, or that time."""

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from runwright.ports.system import Clock
 
 if TYPE_CHECKING:
     from runwright.engines.job_run import JobEnd
+    from runwright.engines.worker_job import RunJob
     from runwright.wiring.worker import Parts
 
 GIT_VARIABLES = (
@@ -34,8 +35,8 @@ GIT_VARIABLES = (
 """What git gets of the worker's environment."""
 
 
-def job_runner(parts: "Parts", source: JobSource, clock: Clock) -> "Callable[[GivenJob], Awaitable[JobEnd]]":
-    """Return what runs a job.
+def job_runner(parts: "Parts", clock: Clock) -> "RunJob":
+    """Return what runs a job in the runtime that it asks for.
 
     Raises:
         UsageError: With everything that is wrong with how jobs are to be run.
@@ -50,7 +51,7 @@ def job_runner(parts: "Parts", source: JobSource, clock: Clock) -> "Callable[[Gi
     places = DirectoryPlaces(parts.home.path / "jobs", parts.home.boot_id)
     names = tuple(parts.runtimes)
 
-    async def run(given: GivenJob) -> "JobEnd":
+    async def run(given: GivenJob, source: JobSource) -> "JobEnd":
         tools = JobTools(
             source=source,
             runtime=parts.runtimes[chosen_runtime(given, names)],
