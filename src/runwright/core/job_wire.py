@@ -19,7 +19,7 @@ class ExecutionLogEntry(Struct, frozen=True, kw_only=True, rename="camel", omit_
         key: Names it, for instance ``setup.git.fetch`` or ``step.docker.0``.
         command: Program and arguments.
         start_time: When it began.
-        exit_code: None until it has ended; -1 if it could not be started.
+        exit_code: None until it has ended; -1 if it could not be started, or was stopped.
         out: Its output so far, each line after ``stdout: `` or ``stderr: ``.
         duration_ms: Milliseconds; None until it has ended.
     """

@@ -83,13 +83,20 @@ def job_settings(tools: Mapping[str, Any], limits: JobLimits, token: str) -> Job
         "kill_grace": tools.get("kill_grace"),
         "step_seconds": tools.get("step_timeout"),
         "output_bytes": tools.get("max_output"),
-        "cli_command": tuple(shlex.split(tools.get("cli_command", ""))),
+        "cli_command": _words(tools.get("cli_command") or ""),
     }
     return structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"--cli-command can't be read: {error}") from None
+
+
 def _git_access(tools: Mapping[str, Any]) -> GitAccess:
-    url, allow = tools.get("git_url", ""), tuple(tools.get("git_allow", ()))
+    url, allow = tools.get("git_url") or "", tuple(tools.get("git_allow", ()))
     if fault := _url_fault(url):
         raise UsageError((Problem(message=fault, suggestion="write it like https://host/{repository}"),))
     return GitAccess(
