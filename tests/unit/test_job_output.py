@@ -135,3 +135,16 @@ def test_pieces_of_any_size_give_the_same_text() -> None:
         assert shown(*pieces, redactor=KNOWING, head=head, tail=tail) == whole
         assert SECRET not in whole
         assert SECRET[6:] not in whole, "no long end of it"
+
+
+def test_output_that_grows_is_cut_sooner() -> None:
+    redactor = Redactor((), {"abc": "x" * 200})
+    text = shown(*[out(b"abc " * 1_000)] * 1_000, redactor=redactor, head=200_000, tail=50_000)
+    assert len(text) < 1_500_000, "and not 200 MB"
+    assert "left out" in text
+    lines = shown(*[out(b"\n" * 1_000)] * 1_000, head=200_000, tail=50_000)
+    assert len(lines) < 800_000
+    assert lines.endswith("stdout: \n")
+    ends = shown(*[out(b"\n" * 1_000)] * 100, head=0, tail=100_000)
+    assert "left out" in ends, "also where all of it would fit otherwise"
+    assert len(ends) < 1_000_000

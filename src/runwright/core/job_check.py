@@ -1,7 +1,7 @@
 """What is wrong with a job that its types can't tell: everything at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import TypeVar
 
 from msgspec import Struct, field
@@ -44,7 +44,10 @@ MOST_REDACTED = 1_000
 """Redacted values of a job."""
 
 LONGEST_REDACTED = 64 * 1024
-"""Characters of one redacted value, or of what stands in its place."""
+"""Characters of one redacted value."""
+
+LONGEST_REPLACEMENT = 200
+"""Characters of what stands in its place."""
 
 MOST_REGISTRIES = 100
 """Registries that a job has credentials for."""
@@ -214,8 +217,11 @@ def _check_secrets(found: _Faults, job: Job) -> None:
     found.count(place, "redacted values", len(job.redacted_values), MOST_REDACTED)
     if "" in job.redacted_values:
         found.add(place, "a redacted value is empty", "take it out")
-    if any(len(text) > LONGEST_REDACTED for text in chain.from_iterable(job.redacted_values.items())):
+    if any(len(text) > LONGEST_REDACTED for text in job.redacted_values):
         found.add(place, "a redacted value is too long", f"give at most {LONGEST_REDACTED:,} characters")
+    if any(len(text) > LONGEST_REPLACEMENT for text in job.redacted_values.values()):
+        advice = f"give at most {LONGEST_REPLACEMENT} characters"
+        found.add(place, "what stands in the place of a redacted value is too long", advice)
     if job.docker_auth_config is not None:
         _check_registries(found, job.docker_auth_config)
 

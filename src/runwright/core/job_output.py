@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from runwright.core.redact import Redactor
 
 STREAMS = ("stdout", "stderr")
+PREFIX_BYTES = len("stdout: ")
 LONGEST_WAITING_LINE = 64 * 1024
 """Characters of a line that wait for its end."""
 
@@ -14,6 +15,9 @@ MOST_PIECES = 20_000
 """Pieces of output of which the end is made: if they are tiny, it is shorter than it might be."""
 
 PIECE_BYTES = 64 * 1024
+SLICE_BYTES = 4 * 1024
+GROWTH = 2
+"""How many times its size output may take as text of the log; if masks and prefixes take more, less of it is kept."""
 
 
 def cut_text(left_out: int) -> str:
@@ -37,6 +41,7 @@ class JobOutput:
     def __init__(self, redactor: Redactor, head_bytes: int, tail_bytes: int) -> None:
         self._redactor = redactor
         self._head_left = head_bytes
+        self._growth = 0
         self._tail_bytes = tail_bytes
         self._tail: _Tail | None = None
         self._before = _Before(redactor.longest)
@@ -51,7 +56,7 @@ class JobOutput:
         if len(now) < len(data):
             self._tail = self._tail or _Tail(self._tail_bytes, self._before)
             self._tail.add(stream, data[len(now) :])
-        return self._feed(stream, now).encode() if now else b""
+        return self._shown(stream, now).encode() if now else b""
 
     def tick(self) -> bytes:
         """Return the lines that wait for their end: they have waited long enough."""
@@ -63,13 +68,31 @@ class JobOutput:
         shown += [self._lines.decode(stream, self._streams[stream].flush()) for stream in STREAMS]
         return ("".join(shown) + self._lines.end()).encode()
 
+    def _shown(self, stream: str, data: bytes) -> str:
+        """Return what can be shown of the beginning; what grows too much leaves less room for the rest."""
+        clean = self._streams[stream].feed(data)
+        self._growth += _weight(clean) - GROWTH * len(data)
+        if self._growth > PIECE_BYTES:
+            self._head_left = max(0, self._head_left - (self._growth - PIECE_BYTES))
+            self._growth = PIECE_BYTES
+        return self._lines.decode(stream, clean)
+
     def _end_of(self, tail: "_Tail") -> Iterator[str]:
-        cut = [stream for stream in STREAMS if tail.dropped[stream]]
-        if cut:
-            left_out = sum(self._resume(stream, tail) for stream in cut)
+        left_out = sum(self._resume(stream, tail) for stream in STREAMS if tail.dropped[stream])
+        kept: deque[tuple[str, bytes, int]] = deque()
+        size = 0
+        for stream, data in tail.slices():
+            clean = self._streams[stream].feed(data)
+            kept.append((stream, clean, len(data)))
+            size += _weight(clean)
+            while size > GROWTH * self._tail_bytes + PIECE_BYTES and len(kept) > 1:
+                _, gone, length = kept.popleft()
+                size -= _weight(gone)
+                left_out += length
+        if left_out:
             yield self._lines.end() + self._lines.add("stderr", cut_text(left_out))
-        for stream, data in tail.pieces:
-            yield self._feed(stream, bytes(data))
+        for stream, clean, _ in kept:
+            yield self._lines.decode(stream, clean)
 
     def _resume(self, stream: str, tail: "_Tail") -> int:
         """Go on with a stream behind what is left out; returns how many bytes that are."""
@@ -79,15 +102,19 @@ class JobOutput:
         fresh.feed(self._before.end(stream))
         return left_out - fresh.held_bytes
 
-    def _feed(self, stream: str, data: bytes) -> str:
-        return self._lines.decode(stream, self._streams[stream].feed(data))
+
+def _weight(clean: bytes) -> int:
+    """Return about how many bytes redacted output takes in the log."""
+    return len(clean) + PREFIX_BYTES * clean.count(b"\n")
 
 
 class _Before:
     """The last bytes of each stream before its tail, so that no secret is met in its middle."""
 
     def __init__(self, longest: int) -> None:
-        self._margin = 2 * longest  # what is held back in its second half is no part of a secret that began before it
+        self._margin = (
+            2 * longest
+        )  # what is held back in its second half is no part of a secret that began before it
         self._ends = {stream: bytearray() for stream in STREAMS}
 
     def remember(self, stream: str, data: bytes | bytearray) -> None:
@@ -127,6 +154,12 @@ class _Tail:
         self._size += len(data)
         while self._size > self._room or len(self.pieces) > MOST_PIECES:
             self._drop()
+
+    def slices(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what there is, in order and in small parts."""
+        for stream, piece in self.pieces:
+            for at in range(0, len(piece), SLICE_BYTES):
+                yield stream, bytes(piece[at : at + SLICE_BYTES])
 
     def _drop(self) -> None:
         stream, piece = self.pieces[0]

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from runwright.core.errors import Problem, TaskFailed
 from runwright.core.job_check import check_job
-from runwright.core.job_rows import Verdict
+from runwright.core.job_rows import MAX_JOB_OUTPUT_BYTES, Verdict
 from runwright.engines.endings import settled
 from runwright.engines.job_log import JobLog, LogDoors
 from runwright.engines.job_tools import JobTools, failed, redactor_of
@@ -16,7 +16,7 @@ from runwright.ports.jobs import GivenJob, JobPlace, OnOutput
 from runwright.ports.system import Exit
 
 OUTPUT_SHARES = 4
-"""How many times as much output is kept of all steps as of one."""
+"""How many times as much output is kept of all steps as of one, and of all attempts at most as of one attempt."""
 
 TEARDOWN_SECONDS = 60.0
 """How long taking a job down may take."""
@@ -143,7 +143,7 @@ def _log_doors(given: GivenJob, tools: JobTools) -> LogDoors:
         draw=tools.draw,
         redactor=redactor_of(given.job, settings),
         entry_bytes=settings.output_bytes,
-        job_bytes=OUTPUT_SHARES * settings.output_bytes,
+        job_bytes=min(OUTPUT_SHARES * settings.output_bytes, MAX_JOB_OUTPUT_BYTES // OUTPUT_SHARES),
     )
 
 
