@@ -88,6 +88,7 @@ DOCUMENTED = {
     "core/job_check.py:LONGEST_REDACTED": "| redacted values of a job | 1,000, each 64 KiB |",
     "core/job_check.py:LONGEST_SCRIPT": "commands or arguments, 1 MiB in all |",
     "core/job_check.py:LONGEST_VARIABLE": "1,000, each 64 KiB with its name |",
+    "core/job_check.py:LONGEST_REPLACEMENT": "| what stands in the place of a redacted value | 200 characters |",
     "core/job_check.py:MOST_COMMANDS": "each with 10,000 commands or arguments,",
     "core/job_check.py:MOST_FAULTS": "| faults of a job told at once | 100 |",
     "core/job_check.py:MOST_FILES": "| files of a job | 10,000;",
@@ -240,6 +241,7 @@ NO_CONCERN = {
     "cli/common.py:SHORTEST_ID": "how many characters of an id are shown",
     "core/job_output.py:PIECE_BYTES": "how output is gathered in memory",
     "core/duration.py:_LONGEST_TEXT": "no duration is written longer",
+    "core/job_output.py:SLICE_BYTES": "how much output is redacted at a time",
 }
 
 
