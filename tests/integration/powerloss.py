@@ -4,6 +4,7 @@ Writes reach the real files at once, as they reach the page cache of a system. W
 only a sync moves writes there. A loss of power keeps a random part of what was not synced, sector by sector.
 """
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +116,28 @@ class _File(apsw.VFSFile):
     def xSync(self, flags):
         self._disk.step()
         self._plate.sync()
+
+
+class Power:
+    """Fails at one operation of the disk and stays off."""
+
+    def __init__(self, dice: random.Random, fails_at: int) -> None:
+        self.disk = Disk(self.operation)
+        self.dice = dice
+        self.fails_at = fails_at
+        self.acknowledged = 0
+        self.acknowledged_at_loss = 0
+        self.files: dict[str, bytes] | None = None
+
+    def operation(self, number: int) -> None:
+        if number == self.fails_at:
+            self.fail()
+        if self.files is not None:
+            raise apsw.IOError("the power is off")
+
+    def fail(self) -> None:
+        self.acknowledged_at_loss = self.acknowledged
+        self.files = self.disk.after_loss(self.dice)
+
+    def acknowledge(self, future: asyncio.Future) -> None:
+        self.acknowledged += future.exception() is None

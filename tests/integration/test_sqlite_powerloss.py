@@ -7,7 +7,7 @@ import shutil
 
 import apsw
 import pytest
-from powerloss import Disk
+from powerloss import Power
 from stored import life, make, what_is_left
 
 from runwright.adapters.sqlite import SqliteStore, connection
@@ -15,31 +15,6 @@ from runwright.core.errors import StoreError
 
 LOSSES = int(os.environ.get("RUNWRIGHT_LOSSES", "1000"))
 SEED = int(os.environ.get("RUNWRIGHT_SEED", "20260302"))
-
-
-class Power:
-    """Fails at one operation of the disk and stays off."""
-
-    def __init__(self, dice: random.Random, fails_at: int) -> None:
-        self.disk = Disk(self.operation)
-        self.dice = dice
-        self.fails_at = fails_at
-        self.acknowledged = 0
-        self.acknowledged_at_loss = 0
-        self.files: dict[str, bytes] | None = None
-
-    def operation(self, number: int) -> None:
-        if number == self.fails_at:
-            self.fail()
-        if self.files is not None:
-            raise apsw.IOError("the power is off")
-
-    def fail(self) -> None:
-        self.acknowledged_at_loss = self.acknowledged
-        self.files = self.disk.after_loss(self.dice)
-
-    def acknowledge(self, future: asyncio.Future) -> None:
-        self.acknowledged += future.exception() is None
 
 
 async def scenario(path, lease, power, dice, durability):

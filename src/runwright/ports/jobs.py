@@ -59,7 +59,8 @@ class JobStore(Protocol):
 
         Jobs are given out by queue in the order of the claim; within a queue by priority, then in turns of their keys,
         then by age. Left out are jobs before their time, jobs whose labels the worker lacks, and jobs whose queue or
-        key is at its limit. A job that errored and may be tried again waits for `core.job_rows.retry_delay_after`.
+        key is at its limit. A job takes its turn when it comes to wait: behind the jobs of its key, but not before those
+        whose turn it is, so that a key which was quiet gets no more than its share. A job that errored and may be tried again waits for `core.job_rows.retry_delay_after`.
         The last word on an attempt may be said again with the same verdict, and changes nothing then.
         """
         ...
@@ -77,7 +78,10 @@ class JobStore(Protocol):
         ...
 
     async def wait(self, queues: Sequence[str], seconds: float) -> bool:
-        """Wait until a job may have become ready in one of the queues; False if that many seconds passed instead."""
+        """Wait until a job may have become ready in one of the queues; False if that many seconds passed instead.
+
+        What happens before the call may go unheard: begin to wait, then look, then wait on.
+        """
         ...
 
     async def holder(self, digest: bytes) -> TokenHolder | None:
@@ -93,6 +97,7 @@ class JobStore(Protocol):
 
         Raises:
             LeaseLost: If the lease does not hold.
+            ConflictError: If the output would grow above its limit.
         """
         ...
 
@@ -117,7 +122,7 @@ class JobStore(Protocol):
         ...
 
     async def cancel(self, job_id: int, reason: str, now: datetime) -> JobRow:
-        """Ask for a job to be stopped: at once if nobody works on it. A job that is canceled stays so.
+        """Ask for a job to be stopped: at once if nobody works on it. A job that is canceled stays so, for its first reason.
 
         Raises:
             JobNotFound: If there is none.
@@ -331,6 +336,10 @@ class JobQueueClient(Protocol):
 
     async def queues(self) -> Sequence[Mapping[str, Any]]:
         """Return every queue with its counts."""
+        ...
+
+    async def set_queue(self, name: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change how a queue is served, and return how that is now; what `changes` does not name stays as it is."""
         ...
 
     async def workers(self) -> Sequence[Mapping[str, Any]]:

@@ -40,7 +40,7 @@ def open_for_writing(path: str, durability: Durability) -> apsw.Connection:
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         migrate(connection, path)
     except BaseException:
-        connection.close()
+        connection.close(True)
         raise
     return connection
 

@@ -91,17 +91,17 @@ class JobWriter:
         if self._thread is not None:
             await self._put(None)
             self._thread.join()
-        with suppress(
-            apsw.Error
-        ):  # what was acknowledged is safe in the log even if it can't be moved into the file
+        try:
             self._connection.close()
+        except apsw.Error:  # what was acknowledged is safe in the log even if it can't be moved into the file
+            self._connection.close(True)
 
     def _serve(self) -> None:
         calls: list[Call] = []
         while not calls or calls[-1].action is not None:
             calls = self._take()
             answers = Answers()
-            self._write(calls)
+            self._write([call for call in calls if call.action is not None])
             for call in calls:
                 answers.add(call.future, call.result, call.error)
             answers.send()
@@ -115,6 +115,8 @@ class JobWriter:
 
     def _write(self, calls: list[Call]) -> None:
         """Do all in one transaction; if that fails, each alone, so that only the guilty one does."""
+        if not calls:
+            return
         try:
             if self._broken is not None:
                 raise self._broken
