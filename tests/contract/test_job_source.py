@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 from puppet_server import puppet
-from queue_server import QueueServer
+from served_queue import QueueServer
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.http.connection import Server
@@ -499,7 +499,7 @@ def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
 
 
 def test_a_server_that_is_not_there_can_be_told_from_other_troubles(tmp_path: Path) -> None:
-    from queue_server import free_port
+    from served_queue import free_port
 
     async def test() -> None:
         source = HttpJobSource(Server(url=f"http://127.0.0.1:{free_port()}"), "t", "w", QUEUES)

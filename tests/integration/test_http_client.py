@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from puppet_server import puppet
-from queue_server import QueueServer
+from served_queue import QueueServer
 
 from runwright.adapters.http.connection import Server, checked_url, trusted
 from runwright.adapters.http.job_source import HttpJobSource

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from queue_server import QueueServer, quiet_environment, wait_for
+from served_queue import QueueServer, quiet_environment, wait_for
 
 from runwright.adapters.clock import AwakeClock, SystemClock
 from runwright.adapters.http.connection import Server

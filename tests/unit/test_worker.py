@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import pytest
 from worker_rig import LEASE, Play, Rig
@@ -9,10 +10,18 @@ from worker_rig import LEASE, Play, Rig
 from runwright.core.errors import LeaseLost, Refused, RemoteError
 from runwright.core.job import Job
 from runwright.core.job_rows import Verdict
-from runwright.core.job_wire import HeartbeatRequest, HeartbeatResponse
+from runwright.core.job_wire import (
+    DequeueRequest,
+    ExecutionLogEntry,
+    HeartbeatRequest,
+    HeartbeatResponse,
+)
 from runwright.engines.job_run import JobEnd
 from runwright.engines.lease_clock import HeldJob
+from runwright.engines.leased_source import LeasedSource
+from runwright.engines.worker_job import WorkedJob
 from runwright.ports.jobs import GivenJob
+from runwright.testing import FakeClock, MemorySource
 from runwright.testing.job_sources import SourceCall
 
 
@@ -671,6 +680,29 @@ def test_without_that_watch_a_blocked_loop_would_keep_its_job_beyond_the_lease(
         test_a_main_loop_that_leaves_a_job_running_is_ended_with_it()
 
 
+def test_without_the_lease_clock_a_job_would_outlive_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stop_at", "kill_at", "end_at"):
+        monkeypatch.setattr(HeldJob, name, property(lambda held: inf))
+    with pytest.raises((AssertionError, TimeoutError)):
+        test_a_job_is_stopped_before_a_lease_ends_that_cannot_be_renewed()
+
+
+def test_without_asking_first_a_job_would_begin_whose_lease_nobody_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(HeldJob, "is_confirmed", property(lambda held: True))
+    with pytest.raises(AssertionError, match="nobody knows"):
+        test_a_job_begins_only_when_its_lease_is_confirmed()
+
+
+def test_without_the_kill_a_job_would_have_its_grace_after_the_worker_stood_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(WorkedJob, "_kill", lambda job: setattr(job._held, "is_settled", True))
+    with pytest.raises((AssertionError, TimeoutError)):
+        test_after_it_stood_still_for_two_leases_it_kills_at_once_and_says_nothing()
+
+
 def test_a_message_after_the_end_of_a_loop_is_dropped() -> None:
     from runwright.engines.heartbeats import Heartbeats
     from runwright.engines.lease_clock import HeldJobs
@@ -683,3 +715,36 @@ def test_a_message_after_the_end_of_a_loop_is_dropped() -> None:
     told: list[Callable[[], None]] = []
     beats._tell(told.append)
     assert told == []
+
+
+def test_what_a_job_says_after_its_lease_is_not_passed_on() -> None:
+    clock = FakeClock()
+    memory = MemorySource(clock)
+    number = memory.add()
+
+    async def test() -> None:
+        given = await memory.dequeue(DequeueRequest(executor_name="w", queues=("q",)))
+        assert given is not None
+        held = HeldJob(given, 8.0, clock.monotonic())
+        source = LeasedSource(memory, held, clock.monotonic)
+        entry = ExecutionLogEntry(key="one")
+        assert await source.add_entry(given, entry) == 1
+        await source.update_entry(given, 1, entry)
+        assert await source.heartbeat(HeartbeatRequest()) == HeartbeatResponse()
+        assert await source.dequeue(DequeueRequest()) is None
+        clock.advance(LEASE)
+        before = len(memory.calls)
+        for said in (
+            lambda: source.add_entry(given, entry),
+            lambda: source.update_entry(given, 1, entry),
+            lambda: source.complete(given),
+            lambda: source.errored(given, "", is_final=True),
+            lambda: source.hand_back(given, ""),
+        ):
+            with pytest.raises(LeaseLost):
+                await said()
+        assert len(memory.calls) == before
+        await source.close()
+
+    clock.run(test())
+    assert memory.jobs[number].log
