@@ -173,5 +173,6 @@ def serving(project: Project, store: str, *options: str) -> Iterator[Server]:
     server = Server(project, store, *options)
     try:
         yield server
+        server.stop()
     finally:
         stop(server.process)

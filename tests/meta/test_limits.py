@@ -200,6 +200,7 @@ NO_CONCERN = {
     "engines/hand_out.py:LOOK_SECONDS": "a second way to hear of jobs, which is hardly ever needed",
     "engines/job_logs.py:CHUNK_BYTES": "how much of a log is read at a time",
     "web/refusals.py:RETRY_SECONDS": "when to ask again that is told",
+    "web/serving.py:SPARE_FILES": "files that are no connections",
     "wiring/server.py:LEASE_TOKEN_BYTES": "the length of a token",
     "wiring/server.py:OWN_TOKEN_BYTES": "as above",
     "adapters/http/connection.py:KEEP_SECONDS": "how long connections are kept for their next use",
@@ -240,8 +241,8 @@ NO_CONCERN = {
     "cli/common.py:ID_LENGTH": "the length of an id",
     "cli/common.py:SHORTEST_ID": "how many characters of an id are shown",
     "core/job_output.py:PIECE_BYTES": "how output is gathered in memory",
-    "core/duration.py:_LONGEST_TEXT": "no duration is written longer",
     "core/job_output.py:SLICE_BYTES": "how much output is redacted at a time",
+    "core/duration.py:_LONGEST_TEXT": "no duration is written longer",
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,13 +15,15 @@ from msgspec import Struct
 from runwright.core.errors import Problem, UsageError
 from runwright.engines.queue import Queue
 from runwright.web.app import build_app
-from runwright.web.connection import HEADER_BYTES, IDLE_SECONDS, BoundedConnection
+from runwright.web.connection import HEADER_BYTES, IDLE_SECONDS, MOST_CONNECTIONS, BoundedConnection
 from runwright.web.limits import BodyLimits
 
 GRACE_SECONDS = 15
 """How long requests that are under way when the server is told to stop may take."""
 
 BACKLOG = 1_024
+SPARE_FILES = 200
+"""Files of a server that are no connections."""
 
 
 class ServeOptions(Struct, frozen=True, kw_only=True):
@@ -54,6 +57,7 @@ async def serve(queue: Queue, options: ServeOptions, on_ready: Callable[[str], N
         StoreError: If the store can't be reached at the start.
     """
     await queue.tokens.check()
+    _allow_connections()
     listener = _listener(options)
     server = _Server(_config(queue, options))
     loop = asyncio.get_running_loop()
@@ -69,6 +73,16 @@ async def serve(queue: Queue, options: ServeOptions, on_ready: Callable[[str], N
         await asyncio.wait([care])
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _allow_connections() -> None:
+    """Let this process have a file for each connection, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + SPARE_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):
