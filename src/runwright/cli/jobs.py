@@ -36,6 +36,7 @@ from runwright.core.states import JobState
 from runwright.ports.jobs import JobQueueClient
 
 ACTIONS = ("submit", "list", "show", "logs", "cancel", "retry")
+READING = ("list", "show", "logs")
 STYLES = {"completed": "good", "failed": "bad", "errored": "warn", "canceled": "warn"}
 COLUMNS = (
     Column("id", right=True),
@@ -96,7 +97,9 @@ def execute(args: Arguments) -> int:
 async def _with_queue(args: Arguments, work: Any) -> int:
     from runwright.wiring.queue_clients import opened_queue  # noqa: PLC0415 - for help it is not needed
 
-    async with opened_queue(args.server, args.token_file, args.ca_file, args.store) as queue:
+    is_reading = args.action in READING
+    place = (args.server, args.token_file, args.ca_file, args.store)
+    async with opened_queue(*place, only_reads=is_reading) as queue:
         status: int = await work(queue)
         return status
 

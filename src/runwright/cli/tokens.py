@@ -49,13 +49,11 @@ def execute(args: Arguments) -> int:
 
 
 async def _act(args: Arguments) -> None:
-    from runwright.wiring.server import open_jobs  # noqa: PLC0415 - for help it is not needed
+    from runwright.wiring.server import opened_jobs  # noqa: PLC0415 - for help it is not needed
 
-    store = open_jobs(args.store)
-    try:
-        await {"create": _create, "list": _list, "revoke": _revoke}[args.action](args, store)
-    finally:
-        await store.close()
+    act = {"create": _create, "list": _list, "revoke": _revoke}[args.action]
+    async with opened_jobs(args.store, only_reads=args.action == "list") as store:
+        await act(args, store)
 
 
 async def _create(args: Arguments, store: JobStore) -> None:

@@ -71,6 +71,10 @@ class LocalQueue:
             for row in await self._queue.queues()
         ]
 
+    async def set_queue(self, name: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Change how a queue is served, and return how that is now."""
+        return _plain(await self._queue.set_queue(name, changes))
+
     async def workers(self) -> Sequence[Mapping[str, Any]]:
         """Return every worker that was heard of."""
         return list(map(_plain, await self._queue.workers()))

@@ -65,7 +65,7 @@ def connect(server: str, token_file: str, base: Path | None = None, ca_file: str
 
 @asynccontextmanager
 async def opened_queue(
-    server: str, token_file: str, ca_file: str, store: str | None
+    server: str, token_file: str, ca_file: str, store: str | None, *, only_reads: bool = False
 ) -> AsyncIterator[JobQueueClient]:
     """Open a queue: over HTTP if a server is named, here or in the environment, else on its store.
 
@@ -74,6 +74,7 @@ async def opened_queue(
         token_file: File with a token for it.
         ca_file: File with certificates to trust.
         store: URL or path of the store, which wins over the environment; None for the project's own.
+        only_reads: Nothing is written: a queue that is not there is an empty one.
     """
     if server or (store is None and os.environ.get(SERVER)):
         client = connect(server, token_file, None, ca_file)
@@ -83,12 +84,11 @@ async def opened_queue(
             await client.close()
         return
     from runwright.engines.local_queue import LocalQueue
-    from runwright.wiring.server import key_file, make_queue, open_jobs
+    from runwright.wiring.server import key_file, make_queue, opened_jobs
 
-    jobs = open_jobs(store)
-    queue = make_queue(jobs, key_file(store))
-    try:
-        yield LocalQueue(queue)
-    finally:
-        queue.close()
-        await jobs.close()
+    async with opened_jobs(store, only_reads=only_reads) as jobs:
+        queue = make_queue(jobs, key_file(store), only_reads=only_reads)
+        try:
+            yield LocalQueue(queue)
+        finally:
+            queue.close()

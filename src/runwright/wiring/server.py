@@ -2,15 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
 from runwright.adapters.project import state_location
 from runwright.core.errors import Problem, RunwrightError, UsageError
-from runwright.core.job_rows import QueueSettings
 from runwright.core.tokens import TOKEN_PREFIX
 from runwright.ports.jobs import JobStore
 
@@ -63,6 +62,27 @@ def open_jobs(store: str | None = None) -> JobStore:
     return open_job_store(store)
 
 
+@asynccontextmanager
+async def opened_jobs(store: str | None = None, *, only_reads: bool = False) -> AsyncIterator[JobStore]:
+    """Open the job queue of a project for as long as the block runs.
+
+    Args:
+        store: As for `open_jobs`.
+        only_reads: Nothing is made for it: in the place of a store that is not there, an empty one is opened.
+    """
+    with ExitStack() as held:
+        where = state_location(store)
+        if only_reads and not where.is_server and not where.database.exists():
+            from tempfile import TemporaryDirectory
+
+            store = f"{held.enter_context(TemporaryDirectory(prefix='runwright-'))}/none.db"
+        jobs = open_jobs(store)
+        try:
+            yield jobs
+        finally:
+            await jobs.close()
+
+
 def key_file(store: str | None) -> Path:
     """Return where the key is with which jobs of a store are sealed: beside it, or in the project for one elsewhere."""
     return state_location(store).work_dir.parent / KEY_FILE
@@ -81,9 +101,14 @@ def new_token() -> str:
 
 
 def make_queue(
-    store: JobStore, key: Path, *, lease_seconds: float = 25.0, keep_days: float = 30.0
+    store: JobStore,
+    key: Path,
+    *,
+    lease_seconds: float = 25.0,
+    keep_days: float = 30.0,
+    only_reads: bool = False,
 ) -> "Queue":
-    """Return the queue on a store that is open."""
+    """Return the queue on a store that is open; if it `only_reads`, a key that is not there is not made."""
     from runwright.adapters.clock import SystemClock
     from runwright.adapters.sealer import open_sealer
     from runwright.core.job_check import check_job
@@ -92,27 +117,12 @@ def make_queue(
     return Queue(
         store,
         SystemClock(),
-        open_sealer(key),
+        None if only_reads and not key.exists() else open_sealer(key),
         new_lease_token,
         options=QueueOptions(lease_seconds=lease_seconds, keep_days=keep_days),
         check=check_job,
         on_error=_tell,
     )
-
-
-async def change_queue(store: str | None, name: str, changes: Mapping[str, Any]) -> QueueSettings:
-    """Change how a queue of a store is served, and return how that is now.
-
-    Raises:
-        DefinitionError: If the queue can't have this name, or a bound is wrong.
-    """
-    from runwright.engines.queue import change_queue as change
-
-    jobs = open_jobs(store)
-    try:
-        return await change(jobs, name, changes)
-    finally:
-        await jobs.close()
 
 
 def _tell(error: RunwrightError) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -108,6 +109,10 @@ class HttpQueue:
         """Return every queue with its counts."""
         return _listed(await self._ask("GET", "/queues"), "queues")
 
+    async def set_queue(self, name: str, changes: Data) -> Data:
+        """Change how a queue is served, and return how that is now."""
+        return await self._ask("PUT", f"/queues/{quote(name, safe='')}", body=changes)
+
     async def workers(self) -> Sequence[Data]:
         """Return every worker that the server has heard of."""
         return _listed(await self._ask("GET", "/workers"), "workers")
@@ -117,10 +122,10 @@ class HttpQueue:
         await self._connection.close()
 
     async def _ask(self, method: str, path: str, *, body: Any = None, params: Any = None) -> Data:
+        more: dict[str, Any] = {} if params is None else {"params": params}
         if body is not None:
-            response = await self._connection.post(f"/api{path}", body)
-        else:
-            response = await self._connection.send(method, f"/api{path}", params=params)
+            more |= {"content": msgspec.json.encode(body), "headers": {"Content-Type": "application/json"}}
+        response = await self._connection.send(method, f"/api{path}", **more)
         if response.status_code not in {200, 201}:
             _refuse(response)
         return _decoded(response.content)
