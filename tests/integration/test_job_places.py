@@ -376,6 +376,18 @@ def test_a_full_disk_is_told() -> None:
         spool.append(b"x")
 
 
+def test_a_file_that_can_not_be_finished_leaves_nothing(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        with pytest.raises(TaskFailed, match="No space left") as caught:
+            rig.write("a")
+    assert caught.value.failure.code == "E_WORKSPACE"
+    assert names(rig.workspace) == []
+
+
 def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TaskFailed) as caught:

@@ -170,8 +170,9 @@ class JobLog:
             piece = entry.piece(sent)
             size = len(piece.encode())
             is_done = entry.has_ended and sent + size >= entry.size
-            if piece or is_done:
-                await self._update(number, entry.shown(piece, is_done=is_done), sent)
+            if not piece and not is_done:
+                continue
+            await self._update(number, entry.shown(piece, is_done=is_done), sent)
             sent += size
 
     async def _update(self, number: int, shown: ExecutionLogEntry, offset: int) -> None:
