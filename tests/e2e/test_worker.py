@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_queue import PATIENCE, RUNWRIGHT, QueueServer, quiet_environment, wait_for
+from served_queue import PATIENCE, RUNWRIGHT, QueueServer, own_environment, quiet_environment, wait_for
 
 LEASE = 3.0
 STUBBORN = "trap '' TERM INT HUP; touch \"$MARK\"; while :; do sleep 0.1; done"
@@ -29,7 +30,9 @@ class Fleet:
         self.token_file.chmod(0o600)
         self.workers: list[subprocess.Popen[bytes]] = []
 
-    def worker(self, name: str, *options: str, ready: bool = True) -> subprocess.Popen[bytes]:
+    def worker(
+        self, name: str, *options: str, ready: bool = True, env: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a worker with its own directory and log."""
         command = [
             *(
@@ -49,7 +52,7 @@ class Fleet:
             started = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=quiet_environment(),
+                env=env or own_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -323,6 +326,16 @@ def test_slots_work_at_the_same_time_and_labels_choose(fleet: Fleet) -> None:
     assert fleet.job(other)["state"] == "queued"
 
 
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap")
+def test_a_label_chooses_among_the_runtimes_of_a_worker(fleet: Fleet) -> None:
+    fleet.worker("w", "--runtime", "sandbox")
+    plain, caged = fleet.submit("pwd"), fleet.submit("pwd", labels=["runtime=sandbox"])
+    fleet.wait(plain, "completed")
+    fleet.wait(caged, "completed")
+    assert f"stdout: {fleet.folder}/w/jobs/" in fleet.output(plain)
+    assert "stdout: /work\n" in fleet.output(caged)
+
+
 def test_a_worker_waits_for_a_server_that_is_not_there_yet(fleet: Fleet) -> None:
     fleet.server.stop()
     worker = fleet.worker("w", ready=False)
@@ -351,7 +364,7 @@ def test_two_workers_do_not_share_a_directory(fleet: Fleet) -> None:
 
 
 def test_an_idle_worker_costs_next_to_nothing(fleet: Fleet) -> None:
-    worker = fleet.worker("w")
+    worker = fleet.worker("w", env=quiet_environment())
     fleet.wait(fleet.submit("true"), "completed")
 
     def cpu() -> float:
@@ -381,9 +394,7 @@ def test_doctor_tries_what_a_worker_needs(fleet: Fleet) -> None:
         fleet.token_file,
     ]
     command += ["--runtime", "shell", "--json"]
-    done = subprocess.run(
-        command, cwd=fleet.folder, env=quiet_environment(), capture_output=True, check=False
-    )
+    done = subprocess.run(command, cwd=fleet.folder, env=own_environment(), capture_output=True, check=False)
     found = {check["name"]: check["result"] for check in json.loads(done.stdout)}
     assert (found["git"], found["shell"], found["token"], found["server"]) == ("ok", "ok", "ok", "ok")
     assert done.returncode == 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from served_queue import QueueServer, quiet_environment, wait_for
+from served_queue import QueueServer, own_environment, wait_for
 
 from runwright.adapters.clock import AwakeClock, SystemClock
 from runwright.adapters.http.connection import Server
@@ -130,7 +130,7 @@ def test_a_blocked_worker_that_can_not_renew_its_leases_ends_itself(
     with (tmp_path / "out").open("wb") as out:
         worker = subprocess.Popen(
             [sys.executable, "-c", BLOCKED, server.url, server.worker_token],
-            env=quiet_environment(),
+            env=own_environment(),
             stdout=out,
             stderr=out,
         )

@@ -14,10 +14,14 @@ RUNWRIGHT = Path(sys.executable).with_name("runwright")
 PATIENCE = 60.0
 
 
+def own_environment() -> dict[str, str]:
+    """Return the environment without what tells our commands where things are."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RUNWRIGHT")}
+
+
 def quiet_environment() -> dict[str, str]:
-    """Return the environment without what changes how processes behave."""
-    away = ("COVERAGE", "RUNWRIGHT")
-    return {name: value for name, value in os.environ.items() if not name.startswith(away)}
+    """Return that without what measures coverage: for processes that are measured themselves."""
+    return {name: value for name, value in own_environment().items() if not name.startswith("COVERAGE")}
 
 
 def free_port() -> int:
@@ -60,7 +64,7 @@ class QueueServer:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = options
-        self._env = quiet_environment() | (env or {})
+        self._env = own_environment() | (env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.worker_token = self.new_token("w", "worker")
         self.admin_token = self.new_token("a", "admin")
