@@ -31,9 +31,13 @@ hostname runwright
 ip link set lo up
 
 for module in $(cat /runwright/modules/order); do insmod /runwright/modules/$module; done
-# A line can be there a moment before it can be opened; the others are ready when the last one is.
-until [ -b /dev/vda ] && (: <>"$(echo /dev/vport*p3)") 2>/dev/null; do usleep 5000; done
-exec 3<>"$(echo /dev/vport*p1)" 4>"$(echo /dev/vport*p2)" 5>"$(echo /dev/vport*p3)"
+# A device can be there a moment before it can be opened.
+open_line() {
+    device=$(echo /dev/vport*p"$1")
+    [ -c "$device" ] && eval "command exec $(($1 + 2))<>$device"
+} 2>/dev/null
+for line in 1 2 3; do until open_line $line; do usleep 5000; done; done
+until [ -b /dev/vda ]; do usleep 5000; done
 mount -t ext4 -o noatime,nosuid,nodev,noinit_itable /dev/vda /work || exit
 rmdir /work/lost+found 2>/dev/null
 
