@@ -36,6 +36,7 @@ class Table:
     Attributes:
         floor: The row that the others are divided by.
         tasks: If not None, the median is also shown for one task.
+        rate: What a task is, if its number a second is to be shown instead.
         unit: ``ms`` or ``s``.
         memory: Show the peak resident memory.
         limits: Absolute promises: row, seconds or None, bytes or None.
@@ -46,6 +47,7 @@ class Table:
     floor: str
     unit: str = "s"
     tasks: int | None = None
+    rate: str = ""
     memory: bool = False
     targets: Sequence[Target] = ()
     limits: Sequence[tuple[str, float | None, int | None]] = ()
@@ -75,6 +77,12 @@ def _each(row: Measured, tasks: int) -> str:
     return f"{row.median / (row.entry.tasks or tasks) * 1e6:,.1f}"
 
 
+def _rate(row: Measured, tasks: int) -> str:
+    assert row.median is not None
+    each_second = (row.entry.tasks or tasks) / row.median
+    return f"{each_second:,.0f}" if each_second >= 100 else f"{each_second:,.1f}"
+
+
 def cost(row: Measured | None, tasks: int | None) -> float | None:
     """Return the median, for one task where rows differ in their number of tasks."""
     if row is None or row.median is None:
@@ -92,7 +100,7 @@ def render_table(table: Table) -> str:
     """Return the table in Markdown, its promises below it."""
     head = ["", f"median ({table.unit})", f"min ({table.unit})", f"ratio to {table.floor}"]
     if table.tasks:
-        head.append("us a task")
+        head.append(f"{table.rate} a second" if table.rate else "us a task")
     head.append("processor (s)")
     if table.memory:
         head.append("peak (MiB)")
@@ -117,7 +125,8 @@ def _line(table: Table, row: Measured, width: int) -> str:
     if problem or row.median is None or row.best is None:
         return f"| {row.entry.name} | {problem or 'not run'} |" + " |" * (width - 2)
     share = ratio(table, row.entry.name, table.floor)
-    name = row.entry.name if row.entry.tasks is None else f"{row.entry.name} ({row.entry.tasks:,} tasks)"
+    fewer = f" ({row.entry.tasks:,} {table.rate or 'tasks'})" if row.entry.tasks is not None else ""
+    name = row.entry.name + fewer
     cells = [
         name,
         _time(row.median, table.unit),
@@ -125,7 +134,7 @@ def _line(table: Table, row: Measured, width: int) -> str:
         f"{share:.2f}" if share else "",
     ]
     if table.tasks:
-        cells.append(_each(row, table.tasks))
+        cells.append((_rate if table.rate else _each)(row, table.tasks))
     cells.append(f"{sorted(row.cpu)[len(row.cpu) // 2]:.2f}" if row.cpu else "")
     if table.memory:
         cells.append(f"{max(row.peak_bytes) / 2**20:,.0f}" if row.peak_bytes else "")

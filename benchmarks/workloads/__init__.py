@@ -51,6 +51,7 @@ def workloads() -> dict[str, Workload]:
         noop,
         planning,
         plugin,
+        queue,
         steps,
         uptodate,
         wrappers,
@@ -67,5 +68,6 @@ def workloads() -> dict[str, Workload]:
         "wrappers": wrappers.measure,
         "planning": planning.measure,
         "plugin": plugin.measure,
+        "queue": queue.measure,
         "uptodate": uptodate.measure,
     }
