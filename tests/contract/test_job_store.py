@@ -282,12 +282,15 @@ def test_a_limit_bounds_the_jobs_of_each_key(check):
 
 def test_a_key_that_is_full_does_not_hide_the_others(check):
     async def work(store):
-        jobs = [new_job(key="a", priority=9) for _ in range(700)]
-        await store.submit(jobs, at())
-        last = await store.submit([new_job(key="b"), new_job(key="b"), new_job(key="c")], at())
+        await store.submit([new_job(key="a", priority=9) for _ in range(1_200)], at())
+        rest = [("b", ()), ("b", ()), ("c", ("x",)), ("", ()), ("", ())]
+        first_b, _, only_c, *keyless = await store.submit(
+            [new_job(key=key, labels=labels) for key, labels in rest], at()
+        )
         await store.set_queue(QueueSettings(name="builds", key_limit=1))
         assert await take_all(store, most=1) == [1]
-        assert await take_all(store, most=5) == [last[0], last[2]]
+        assert await take_all(store, most=5) == [first_b, *keyless]
+        assert await take_all(store, most=5, labels=("x",)) == [only_c]
 
     check(work)
 
