@@ -10,7 +10,8 @@ from runwright.core.errors import RunwrightError
 from runwright.core.job import Job
 from runwright.core.job_wire import DequeueRequest, SubmitRequest
 from runwright.engines.queue import Queue, QueueOptions
-from runwright.ports.jobs import GivenJob, Sealer
+from runwright.ports.jobs import GivenJob
+from runwright.ports.sealing import Sealer
 from runwright.testing.jobs import MemoryJobStore
 from runwright.testing.system import FakeClock
 

@@ -33,7 +33,7 @@ from runwright.core.job_rows import JobFilter
 from runwright.core.job_wire import SubmitRequest
 from runwright.core.log_lines import LineReader
 from runwright.core.states import JobState
-from runwright.ports.jobs import JobQueueClient
+from runwright.ports.queue_client import JobQueueClient
 
 ACTIONS = ("submit", "list", "show", "logs", "cancel", "retry")
 READING = ("list", "show", "logs")

@@ -25,7 +25,7 @@ from runwright.cli.render.times import ago
 from runwright.core.errors import DefinitionError, Problem, UsageError
 from runwright.core.job_requests import queue_problem
 from runwright.core.states import JobState
-from runwright.ports.jobs import JobQueueClient
+from runwright.ports.queue_client import JobQueueClient
 
 ACTIONS = ("list", "set", "workers")
 COLUMNS = (

@@ -13,7 +13,8 @@ from runwright.core.job_wire import DequeueRequest
 from runwright.core.tokens import digest_of
 from runwright.engines.submission import opened_job
 from runwright.engines.token_book import LeaseHolder, TokenBook
-from runwright.ports.jobs import GivenJob, JobStore, Sealer
+from runwright.ports.jobs import GivenJob, JobStore
+from runwright.ports.sealing import Sealer
 from runwright.ports.system import Clock
 
 LONGEST_WAIT = 60.0

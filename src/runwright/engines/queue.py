@@ -58,7 +58,8 @@ from runwright.engines.steady import SteadyClock
 from runwright.engines.submission import JobCheck, new_job, opened_job
 from runwright.engines.token_book import TokenBook
 from runwright.engines.worker_book import WorkerBook
-from runwright.ports.jobs import GivenJob, JobStore, Sealer
+from runwright.ports.jobs import GivenJob, JobStore
+from runwright.ports.sealing import Sealer
 from runwright.ports.system import Clock
 
 

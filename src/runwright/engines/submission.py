@@ -11,7 +11,7 @@ from runwright.core.job import Job, decode_job
 from runwright.core.job_requests import canonical, submission_problems
 from runwright.core.job_rows import NewJob
 from runwright.core.job_wire import SubmitRequest
-from runwright.ports.jobs import Sealer
+from runwright.ports.sealing import Sealer
 
 HANDED_OUT = b'{"id":0,"version":2,"token":"","queue":"",'
 KEPT = b'{"version":2,'

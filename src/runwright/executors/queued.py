@@ -23,7 +23,7 @@ from runwright.executors.finishing import finished
 from runwright.executors.isolated_args import check_command, check_names, relative_fault
 from runwright.executors.sandbox_files import find_inputs
 from runwright.ports.executor import Session
-from runwright.ports.jobs import JobQueueClient
+from runwright.ports.queue_client import JobQueueClient
 
 STOP_SECONDS = 30.0
 """How long the stop of a job may take to be confirmed before its task ends without that."""

@@ -1,9 +1,9 @@
 """The job queue: its durable state, and how a worker sees it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -33,7 +33,6 @@ from runwright.core.job_wire import (
     ExecutionLogEntry,
     HeartbeatRequest,
     HeartbeatResponse,
-    SubmitRequest,
 )
 from runwright.ports.executor import Stream
 from runwright.ports.system import Exit
@@ -216,22 +215,6 @@ class JobStore(Protocol):
         ...
 
 
-class Sealer(Protocol):
-    """Encrypts what must not be readable in a store."""
-
-    def seal(self, data: bytes) -> bytes:
-        """Return the data encrypted, so that a change is found."""
-        ...
-
-    def unseal(self, data: bytes) -> bytes:
-        """Return what was sealed.
-
-        Raises:
-            StoreError: If it was sealed with another key, or altered.
-        """
-        ...
-
-
 class GivenJob(Struct, frozen=True, kw_only=True):
     """A job as a worker gets it.
 
@@ -290,60 +273,6 @@ class JobSource(Protocol):
 
     async def hand_back(self, given: GivenJob, reason: str) -> None:
         """Give the job back, unfinished."""
-        ...
-
-    async def close(self) -> None:
-        """Free the connections; safe to call twice."""
-        ...
-
-
-class JobQueueClient(Protocol):
-    """A queue as those see it who submit jobs and steer them. Answers are the plain data of the server's JSON.
-
-    Errors are those of `JobSource`; `JobNotFound` and `JobHasEnded` are told apart, and `DefinitionError` is a job that
-    the server found wrong.
-    """
-
-    async def submit(self, ask: SubmitRequest) -> int:
-        """Queue a job; returns its id."""
-        ...
-
-    async def job(self, job_id: int) -> Mapping[str, Any]:
-        """Return a job with its state and its attempts."""
-        ...
-
-    async def jobs(self, which: JobFilter) -> Sequence[Mapping[str, Any]]:
-        """Return jobs, newest first."""
-        ...
-
-    async def log(
-        self, job_id: int, attempt: int | None = None, tail: int | None = None
-    ) -> Sequence[Mapping[str, Any]]:
-        """Return the entries of an attempt's log: of the newest if it is None, of all if it is 0."""
-        ...
-
-    def follow(self, job_id: int) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield what the log gains until the job has ended; a connection that breaks is made again."""
-        ...
-
-    async def cancel(self, job_id: int, reason: str = "") -> Mapping[str, Any]:
-        """Ask for a job to be stopped; returns it."""
-        ...
-
-    async def retry(self, job_id: int) -> Mapping[str, Any]:
-        """Queue a job again; returns it."""
-        ...
-
-    async def queues(self) -> Sequence[Mapping[str, Any]]:
-        """Return every queue with its counts."""
-        ...
-
-    async def set_queue(self, name: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Change how a queue is served, and return how that is now; what `changes` does not name stays as it is."""
-        ...
-
-    async def workers(self) -> Sequence[Mapping[str, Any]]:
-        """Return every worker that the server has heard of."""
         ...
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from runwright.core.errors import Problem, UsageError
-from runwright.ports.jobs import JobQueueClient
+from runwright.ports.queue_client import JobQueueClient
 
 SERVER, TOKEN_FILE = "RUNWRIGHT_SERVER", "RUNWRIGHT_TOKEN_FILE"
 MOST_TOKEN_BYTES = 4096

@@ -30,7 +30,7 @@ MOST_TRIES = 30
 
 
 class HttpQueue:
-    """Speaks the API of our server; see `ports.jobs.JobQueueClient`. Belongs to one event loop.
+    """Speaks the API of our server; see `ports.queue_client.JobQueueClient`. Belongs to one event loop.
 
     Args:
         server: Which server.
