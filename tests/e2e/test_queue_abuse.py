@@ -41,11 +41,18 @@ raise SystemExit(command())
 
 
 class Unprotected(Project):
-    """Starts the server with one bound changed."""
+    """Starts the server with one bound changed.
 
-    def __init__(self, root: Path, change: str) -> None:
+    Args:
+        root: The project's directory.
+        change: ``module.NAME=value``.
+        is_measured: Leave out what measures coverage, since memory is looked at.
+    """
+
+    def __init__(self, root: Path, change: str, *, is_measured: bool = False) -> None:
         super().__init__(root)
         self.change = change
+        self.hidden = ("COVERAGE", "RUNWRIGHT") if is_measured else ("RUNWRIGHT",)
 
     def start(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -56,7 +63,7 @@ class Unprotected(Project):
             encoding="utf-8",
             start_new_session=True,
             **options,
-            env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
+            env={name: value for name, value in os.environ.items() if not name.startswith(self.hidden)},
         )
 
 
@@ -515,7 +522,7 @@ def test_more_followers_than_there_may_be_are_told(tmp_path: Path) -> None:
 
 
 def test_an_idle_server_is_small(tmp_path: Path) -> None:
-    project = Unprotected(tmp_path, "runwright.web.limits.CHUNK_SECONDS=15.0")
+    project = Unprotected(tmp_path, "runwright.web.limits.CHUNK_SECONDS=15.0", is_measured=True)
     with serving(project, f"sqlite:///{tmp_path}/jobs.db") as server:
         assert server.ask("GET", "/healthz").status == 200
         print(f"{server.rss() / MIB:.0f} MiB")
