@@ -170,8 +170,6 @@ class JobLog:
             piece = entry.piece(sent)
             size = len(piece.encode())
             is_done = entry.has_ended and sent + size >= entry.size
-            if not piece and not is_done:
-                continue
             await self._update(number, entry.shown(piece, is_done=is_done), sent)
             sent += size
 
@@ -183,13 +181,14 @@ class JobLog:
     async def _news(self, entry: "_Entry", sent: int) -> None:
         """Wait until there is much to send, or little that has waited for long."""
         entry.sent = sent
-        if entry.has_ended or entry.size - sent >= SEND_BYTES:
-            return
-        entry.bell.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SEND_SECONDS):
-                await entry.bell.wait()
-        entry.tick()
+        while not entry.has_ended and entry.size - sent < SEND_BYTES:
+            entry.bell.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SEND_SECONDS):
+                    await entry.bell.wait()
+            entry.tick()
+            if entry.size > sent:
+                return
 
     async def _answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call until the server answers; whoever waits for us knows how long that makes sense."""
