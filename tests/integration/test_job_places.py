@@ -137,16 +137,31 @@ def test_a_way_that_follows_links_writes_outside(rig: Rig) -> None:
     (rig.outside / "fresh").unlink()
 
 
+SWAP = """
+import os, shutil, sys
+
+def begin():
+    for name in ("a", "real", "link"):
+        os.unlink(name) if os.path.islink(name) else shutil.rmtree(name, ignore_errors=True)
+    os.mkdir("a")
+    os.symlink(sys.argv[2], "link")
+
+os.chdir(sys.argv[1])
+print("ready", flush=True)
+while True:
+    try:
+        begin()
+        while True:
+            for old, new in (("a", "real"), ("link", "a"), ("a", "link"), ("real", "a")):
+                os.rename(old, new)
+    except OSError:  # the one who writes has made a directory while there was none
+        continue
+"""
+
+
 def test_a_link_that_comes_and_goes_is_never_followed(rig: Rig) -> None:
     """A process of the job that swaps a directory for a link while we write does not win."""
-    swap = (
-        "import os, sys, itertools\n"
-        "os.chdir(sys.argv[1]); os.mkdir('real'); os.symlink(sys.argv[2], 'link'); os.rename('real', 'a')\n"
-        "print('ready', flush=True)\n"
-        "while True:\n"
-        "    os.rename('a', 'real'); os.rename('link', 'a'); os.rename('a', 'link'); os.rename('real', 'a')\n"
-    )
-    argv = ["python3", "-c", swap, str(rig.workspace), str(rig.outside)]
+    argv = ["python3", "-c", SWAP, str(rig.workspace), str(rig.outside)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
