@@ -19,8 +19,9 @@ for n in 0:stdin 1:stdout 2:stderr; do ln -sf /proc/self/fd/${n%:*} /dev/${n#*:}
 echo -1000 >/proc/self/oom_score_adj
 echo 1 >/proc/sys/vm/overcommit_memory # a step is bounded by its group, as elsewhere
 
-[ -e /bin/sh ] || ln -s /runwright/busybox /bin/sh
-[ -e /usr/bin/env ] || ln -s /runwright/busybox /usr/bin/env
+for place in /bin/sh /bin/busybox /usr/bin/env; do
+    [ -e $place ] || ln -s /runwright/busybox $place
+done
 grep -qs '^root:' /etc/passwd || echo 'root:x:0:0:root:/:/bin/sh' >>/etc/passwd
 grep -qs '^root:' /etc/group || echo 'root:x:0:' >>/etc/group
 grep -v "^runwright:" /etc/passwd >/etc/passwd.new
