@@ -1,6 +1,7 @@
 """A job from its document to its verdict, on fakes: the order, the failures, and that nothing is left."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -405,6 +406,26 @@ def test_waits_outlast_a_cancellation() -> None:
         return times
 
     assert FakeClock().run(scenario()) == pytest.approx([5.0, 4.0, 4.0])
+
+
+def test_a_failure_that_comes_with_a_cancellation_is_not_told_of_as_if_nobody_had_heard_it() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(2)
+        raise LeaseLost("gone")
+
+    async def scenario() -> list[object]:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        waiting = asyncio.ensure_future(settled(asyncio.ensure_future(fails()), None, 5.0))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        del waiting
+        gc.collect()
+        return told
+
+    assert FakeClock().run(scenario()) == []
 
 
 def test_tasks_are_stopped_however_often_that_is_broken_off() -> None:

@@ -23,6 +23,7 @@ async def settled(task: "asyncio.Future[Any]", patience: float | None, hasty: fl
                 task.cancel()
                 patience = None
     if cancelled is not None:
+        task.cancelled() or task.exception()  # nobody else hears it
         raise cancelled
 
 
