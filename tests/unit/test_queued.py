@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from queue_bench import Bench, ReversingSealer
 
-from runwright.core.errors import Failure, RemoteError, TaskFailed
+from runwright.core.errors import Failure, Refused, RemoteError, TaskFailed
 from runwright.core.job import Job
 from runwright.core.job_rows import JobFilter, Verdict
 from runwright.core.job_wire import DequeueRequest, ExecutionLogEntry, HeartbeatRequest
@@ -45,7 +45,9 @@ class World:
         self.folder = folder
         self.asked: list[tuple[str, str]] = []
         self.client = client.get("client") or Watched(self.bench.queue)
-        self.executor = Queued(self.connect, stop_seconds=client.get("stop_seconds", 5.0))
+        self.executor = Queued(
+            self.connect, stop_seconds=client.get("stop_seconds", 5.0), pauses=client.get("pauses", ())
+        )
 
     def connect(self, server: str, token_file: str) -> Any:
         self.asked.append((server, token_file))
@@ -288,6 +290,87 @@ def test_an_attempt_takes_over_the_job_of_one_whose_engine_died(tmp_path: Path, 
         assert len(await world.bench.queue.jobs(JobFilter())) == (2 if has_ended else 1)
 
     run(tmp_path, work)
+
+
+def test_a_job_outlives_more_than_one_engine(tmp_path: Path) -> None:
+    async def work(world: World, session: LocalSession, execute: Any) -> None:
+        died = [asyncio.create_task(execute(cmd="x", env={"RUNWRIGHT_ATTEMPT": "1"}))]
+        given = await world.take()
+        for attempt in ("2", "3"):
+            died.append(asyncio.create_task(execute(cmd="x", env={"RUNWRIGHT_ATTEMPT": attempt})))
+            while world.client.followers < int(attempt):
+                await asyncio.sleep(0)
+        await world.end(given, Verdict.COMPLETED)
+        await asyncio.gather(*died)
+        assert len(await world.bench.queue.jobs(JobFilter())) == 1
+
+    run(tmp_path, work)
+
+
+def test_a_task_that_is_cancelled_while_it_submits_leaves_no_job(tmp_path: Path) -> None:
+    class Slow(Watched):
+        gate = asyncio.Event()
+
+        async def submit(self, ask: Any) -> int:
+            job_id = await super().submit(ask)
+            await self.gate.wait()
+            return job_id
+
+    async def work(world: World, session: LocalSession, execute: Any) -> None:
+        world.client = Slow(world.bench.queue)
+        task = asyncio.create_task(execute(cmd="x"))
+        while not await world.bench.queue.jobs(JobFilter()):
+            await asyncio.sleep(0)
+        task.cancel()
+        world.client.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await world.bench.store.job(1)).state is JobState.CANCELED
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_queue_that_is_away_for_a_while_is_asked_again(tmp_path: Path, failures: int) -> None:
+    class Flaky(Watched):
+        left = failures
+
+        async def submit(self, ask: Any) -> int:
+            job_id = await super().submit(ask)
+            if self.left:
+                self.left -= 1
+                raise RemoteError("the answer was lost")
+            return job_id
+
+    async def work(world: World, session: LocalSession, execute: Any) -> None:
+        world.client = Flaky(world.bench.queue)
+        task = asyncio.create_task(execute(cmd="x"))
+        if failures == 2:
+            with pytest.raises(TaskFailed, match="the answer was lost"):
+                await task
+            return
+        await world.end(await world.take(), Verdict.COMPLETED)
+        await task
+        assert len(await world.bench.queue.jobs(JobFilter())) == 1, "what came is not submitted twice"
+
+    run(tmp_path, work, pauses=(0.0,))
+
+
+def test_a_queue_that_refuses_is_not_asked_again(tmp_path: Path) -> None:
+    class Closed(Watched):
+        asked = 0
+
+        async def submit(self, ask: Any) -> int:
+            self.asked += 1
+            raise Refused("it is unknown", 401)
+
+    async def work(world: World, session: LocalSession, execute: Any) -> None:
+        world.client = Closed(world.bench.queue)
+        with pytest.raises(TaskFailed, match="it is unknown"):
+            await execute(cmd="x")
+        assert world.client.asked == 1
+
+    run(tmp_path, work, pauses=(0.0, 0.0))
 
 
 @pytest.mark.parametrize(

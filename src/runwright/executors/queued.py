@@ -6,12 +6,20 @@ import os
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from runwright.core.errors import DefinitionError, Failure, JobHasEnded, JobNotFound, RemoteError, TaskFailed
+from runwright.core.errors import (
+    DefinitionError,
+    Failure,
+    JobHasEnded,
+    JobNotFound,
+    Refused,
+    RemoteError,
+    TaskFailed,
+)
 from runwright.core.job_rows import JobFilter
 from runwright.core.job_wire import SubmitRequest
 from runwright.core.log_lines import LineReader
@@ -25,8 +33,13 @@ from runwright.executors.sandbox_files import find_inputs
 from runwright.ports.executor import Session
 from runwright.ports.queue_client import JobQueueClient
 
+T = TypeVar("T")
+
 STOP_SECONDS = 30.0
 """How long the stop of a job may take to be confirmed before its task ends without that."""
+
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before the queue is asked again that has not answered, each time; then the task fails."""
 
 LARGEST_FILES = 32 * 1024 * 1024
 """Bytes of all the files that a task sends with its job."""
@@ -103,13 +116,17 @@ class Queued:
     Args:
         connect: Makes clients.
         stop_seconds: How long the stop of a job may take to be confirmed.
+        pauses: Seconds before a queue is asked again that has not answered, each time.
     """
 
     Args = QueuedArgs
 
-    def __init__(self, connect: Connect, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(
+        self, connect: Connect, stop_seconds: float = STOP_SECONDS, pauses: Sequence[float] = PAUSES
+    ) -> None:
         self._connect = connect
         self._stop_seconds = stop_seconds
+        self._pauses = pauses
         self._clients: dict[SessionId, dict[tuple[str, str], JobQueueClient]] = {}
         self._calls = Calls()
 
@@ -147,23 +164,45 @@ class Queued:
 
     async def _run(self, session: Session, task: Task, args: QueuedArgs) -> Result:
         client = self._client(session, args)
-        ask = _request(session, task, args)
-        job_id = await self._former(client, ask, args) or await client.submit(ask)
+        begun: list[int] = []
         try:
-            return await _followed(session, task, client, job_id)
+            await finished(self._begin(client, _request(session, task, args), args, begun))
+            await _followed(client, begun[0], log := _JobLog(CommandOutput(session.log(task.id))))
+            return _result(session, await self._answer(lambda: client.job(begun[0])), log)
         except asyncio.CancelledError:
-            await finished(self._stopped(client, job_id))
+            for job_id in begun:
+                await finished(self._stopped(client, job_id))
             raise
 
+    async def _begin(
+        self, client: JobQueueClient, ask: SubmitRequest, args: QueuedArgs, begun: list[int]
+    ) -> None:
+        """Find or submit the job; to its end, since nobody would stop a job whose id was not waited for."""
+        job_id = await self._answer(lambda: self._former(client, ask, args))
+        if job_id is None:
+            job_id = await self._answer(lambda: client.submit(ask))
+        begun.append(job_id)
+
     async def _former(self, client: JobQueueClient, ask: SubmitRequest, args: QueuedArgs) -> int | None:
-        """Return the job of the attempt before, if its engine died and the job lives on."""
+        """Return the job of the attempts before, if their engines died and the job lives on."""
         attempt = args.env.get(ATTEMPT, "1")
-        if not attempt.isdecimal() or int(attempt) < 2:
-            return None
-        before = _key_of_attempt(ask.idempotency_key, int(attempt) - 1)
-        found = await client.jobs(JobFilter(idempotency_key=before, limit=1))
-        is_alive = bool(found) and JobState(found[0]["state"]) not in FINAL_JOB_STATES
-        return int(found[0]["id"]) if is_alive else None
+        for before in range(int(attempt) - 1 if attempt.isdecimal() else 0, 0, -1):
+            key = _key_of_attempt(ask.idempotency_key, before)
+            if found := await client.jobs(JobFilter(idempotency_key=key, limit=1)):
+                is_alive = JobState(found[0]["state"]) not in FINAL_JOB_STATES
+                return int(found[0]["id"]) if is_alive else None
+        return None
+
+    async def _answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Return what the queue answers; a server that is away for a while is asked again."""
+        for pause in self._pauses:
+            try:
+                return await ask()
+            except Refused:
+                raise
+            except RemoteError:
+                await asyncio.sleep(pause)
+        return await ask()
 
     async def _stopped(self, client: JobQueueClient, job_id: int) -> None:
         """Cancel a job and wait for its end, as long as that may take."""
@@ -176,12 +215,18 @@ class Queued:
             return  # nobody is left who could be told
 
 
-async def _followed(session: Session, task: Task, client: JobQueueClient, job_id: int) -> Result:
-    """Bring the log of a job into that of its task, and return what came of it."""
-    log = _JobLog(CommandOutput(session.log(task.id)))
+async def _followed(client: JobQueueClient, job_id: int, log: "_JobLog") -> None:
+    """Bring the log of a job into that of its task, until the job has ended."""
     async for news in client.follow(job_id):
         log.take(news)
-    job = await client.job(job_id)
+
+
+def _result(session: Session, job: Mapping[str, Any], log: "_JobLog") -> Result:
+    """Return what came of a job.
+
+    Raises:
+        TaskFailed: If it did not complete.
+    """
     if JobState(job["state"]) is JobState.COMPLETED:
         return Result(value=log.output.last_line())
     raise TaskFailed(_failure(session, job, log))
