@@ -79,7 +79,6 @@ def test_a_bad_document_is_final(rig: Rig) -> None:
     end = rig.run(files={"../x": {"content": ""}}, dockerSteps=[script()])
     assert end.verdict is Verdict.FAILED
     assert 'files.../x: "../x" has ".." in it' in end.message
-    assert "nothing to do" in end.message
     assert rig.source.jobs[1].log == []
 
 

@@ -177,7 +177,6 @@ def test_steps() -> None:
     assert "two steps have the key" in fault(dockerSteps=[STEP, {**STEP, "key": "0"}])
     assert "nothing to do" in fault(dockerSteps=[{"image": "x"}])
     assert "nothing to do" in fault(cliSteps=[{}])
-    assert "nothing to do" in fault(dockerSteps=[])
     assert faults(dockerSteps=[], files={"a": {}}) == []
     assert "NUL" in fault(dockerSteps=[{"commands": ["\0"]}])
     assert "can't name an image" in fault(dockerSteps=[{**STEP, "image": "--privileged"}])

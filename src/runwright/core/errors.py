@@ -22,7 +22,8 @@
     ├── ConflictError            somebody else holds what is asked for         exit 1
     │   ├── RunIsActive          another engine drives this run
     │   ├── LeaseLost            this engine's right to the run, or this worker's to the job, has passed on
-    │   └── JobHasEnded          what is asked for can't be done to a job in this state
+    │   ├── JobHasEnded          what is asked for can't be done to a job in this state
+    │   └── TooMuchOutput        a job has written more than is kept of one
     ├── StoreError               the durable state can't be read or written    exit 1
     │   ├── RunNotFound          no run has this id
     │   ├── AmbiguousRunId       several runs share this prefix
@@ -251,6 +252,12 @@ class JobHasEnded(ConflictError):
     """What is asked for can't be done to a job in the state it is in; the message names the state."""
 
     code = "E_JOB_STATE"
+
+
+class TooMuchOutput(ConflictError):
+    """A job has written more output than is kept of one; what was kept stays."""
+
+    code = "E_OUTPUT_LIMIT"
 
 
 class StoreError(RunwrightError):

@@ -111,8 +111,6 @@ class _Faults(Struct):
 def _check_whole(found: _Faults, job: Job) -> None:
     if job.version not in (1, 2):
         found.add(("version",), f"there is no version {job.version} of a job", "write 1 or 2")
-    if not job.docker_steps and not job.cli_steps and not job.repository_name and not job.files:
-        found.add((), "the job has nothing to do", "give it dockerSteps or cliSteps")
     found.count(("dockerSteps",), "steps", len(job.docker_steps) + len(job.cli_steps), MOST_STEPS)
     found.count(("files",), "files", len(job.files), MOST_FILES)
     size = sum(len(file.content) for file in job.files.values())

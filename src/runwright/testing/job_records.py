@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import structs
 
-from runwright.core.errors import ConflictError, JobNotFound, LeaseLost
+from runwright.core.errors import ConflictError, JobNotFound, LeaseLost, TooMuchOutput
 from runwright.core.job_rows import (
     MAX_JOB_OUTPUT_BYTES,
     AttemptOutcome,
@@ -115,7 +115,7 @@ class StoredJob:
     def _check_room(self, more: int) -> None:
         size = sum(len(entry.out) for entries in self.entries.values() for entry in entries)
         if size + more > MAX_JOB_OUTPUT_BYTES:
-            raise ConflictError(too_much_output_text(self.row.id))
+            raise TooMuchOutput(too_much_output_text(self.row.id))
 
     def listed_entries(self) -> list[LogRow]:
         """Return every entry, by attempt and number."""

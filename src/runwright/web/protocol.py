@@ -174,7 +174,7 @@ def _worker_route(path: str, handler: Any, summary: str, body: Any, answers: Any
 
 def _job_route(name: str, handler: Any, summary: str, body: Any, answers: Any) -> Endpoint:
     route = _worker_route(f"/queue/{{queue}}/{name}", handler, summary, body, answers)
-    return structs.replace(route, access=Access.LEASE, refusals=(404, 409))
+    return structs.replace(route, access=Access.LEASE, refusals=(404, 409, 413))
 
 
 DONE = {204: ("It is done.", None)}

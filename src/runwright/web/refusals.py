@@ -18,6 +18,7 @@ from runwright.core.errors import (
     RunwrightError,
     StoreCorrupt,
     StoreError,
+    TooMuchOutput,
 )
 
 JSON = "application/json"
@@ -87,6 +88,8 @@ def _ours(error: RunwrightError) -> Response:
             return json_answer(ErrorAnswer(error=error.with_advice, problems=_views(error)), 422)
         case JobNotFound() | LeaseLost():
             return json_answer(ErrorAnswer(error=str(error)), 404)
+        case TooMuchOutput():
+            return json_answer(ErrorAnswer(error=str(error)), 413)
         case ConflictError():
             return json_answer(ErrorAnswer(error=str(error)), 409)
         case StoreError() if not isinstance(error, StoreCorrupt):

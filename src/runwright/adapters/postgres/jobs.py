@@ -32,7 +32,7 @@ from runwright.adapters.postgres.job_writer import (
     Submission,
 )
 from runwright.adapters.postgres.pool import Pool
-from runwright.core.errors import ConflictError, JobNotFound, LeaseLost
+from runwright.core.errors import ConflictError, JobNotFound, LeaseLost, TooMuchOutput
 from runwright.core.job_rows import (
     MAX_JOB_OUTPUT_BYTES,
     Beat,
@@ -358,4 +358,4 @@ def _refusal(fault: str, lease: JobLease) -> ConflictError:
     """Return why nothing was added to a log."""
     if fault == "lease":
         return LeaseLost(lost_text(lease))
-    return ConflictError(too_much_output_text(lease.job_id))
+    return TooMuchOutput(too_much_output_text(lease.job_id))

@@ -13,7 +13,14 @@ from msgspec import json
 
 from runwright.adapters.sqlite.job_exchange import Woken, wait_again
 from runwright.adapters.sqlite.job_records import SQL, each, job_row, micros, rows, token_row, value
-from runwright.core.errors import ConflictError, JobHasEnded, JobNotFound, LeaseLost, StoreError
+from runwright.core.errors import (
+    ConflictError,
+    JobHasEnded,
+    JobNotFound,
+    LeaseLost,
+    StoreError,
+    TooMuchOutput,
+)
 from runwright.core.job_rows import NO_REASON, Beat, BeatAnswer, JobLease, JobRow, TokenRole, TokenRow
 from runwright.core.job_texts import (
     ended_text,
@@ -120,7 +127,7 @@ def _check_held(connection: apsw.Connection, lease: JobLease) -> None:
 
 def _check_room(connection: apsw.Connection, lease: JobLease, more: int, most: int) -> None:
     if more > 0 and value(connection, "job_size", (lease.job_id,)) + more > most:
-        raise ConflictError(too_much_output_text(lease.job_id))
+        raise TooMuchOutput(too_much_output_text(lease.job_id))
 
 
 def _put_entry(
