@@ -11,7 +11,15 @@ TOKEN_FILE = "worker.token"
 
 
 class WorkerProcess:
-    """A running worker that runs steps without isolation.
+    """A running worker, which runs steps without isolation unless it is told otherwise.
+
+    Args:
+        server: Whose jobs it takes.
+        queues: Of which queues.
+        name: What the server is to call it; made of the first queue's name if it is empty.
+        options: More options of `worker`.
+        runtime: How it isolates steps.
+        home: Its directory; one of its own for None.
 
     Attributes:
         name: What the server calls it.
@@ -19,13 +27,21 @@ class WorkerProcess:
         process: Its process.
     """
 
-    def __init__(self, server: Server, *queues: str, name: str = "", options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        server: Server,
+        *queues: str,
+        name: str = "",
+        options: tuple[str, ...] = (),
+        runtime: str = "shell",
+        home: Path | None = None,
+    ) -> None:
         self.name = name or f"w-of-{queues[0]}"
-        self.home = server.project.root / self.name
+        self.home = home or server.project.root / self.name
         token = server.project.write(TOKEN_FILE, server.worker + "\n")
         token.chmod(0o600)
         self._log = server.project.root / f"{self.name}.log"
-        words = ["--server", server.url, "--token-file", str(token), "--runtime", "shell", "--slots", "2"]
+        words = ["--server", server.url, "--token-file", str(token), "--runtime", runtime, "--slots", "2"]
         words += ["--heartbeat", "300ms", "--name", self.name, "--work-dir", str(self.home)]
         words += [word for queue in queues for word in ("--queue", queue)]
         with self._log.open("w") as out:
