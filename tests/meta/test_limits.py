@@ -206,6 +206,7 @@ DOCUMENTED = {
     "web/serving.py:GRACE_SECONDS": "| requests under way when the server stops | 15 s |",
 }
 NO_CONCERN = {
+    "executors/runtimes/steps.py:TAIL_BYTES": "what is looked at for a message of a runtime",
     "adapters/sealer.py:KEY_BYTES": "the key of the cipher",
     "adapters/sealer.py:NONCE_BYTES": "as above",
     "engines/hand_out.py:LOOK_SECONDS": "a second way to hear of jobs, which is hardly ever needed",

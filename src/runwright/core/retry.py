@@ -30,7 +30,17 @@ LONGEST_DELAY = 366 * 86_400.0
 """Seconds that a delay without a limit of its own may grow to; nothing waits for an infinite time."""
 
 NEVER_RETRIED = frozenset(
-    {"E_OUTPUT", "E_VARIABLE", "E_SECRET", "E_ARGS", "E_TEMPLATE", "E_CONDITION", "E_ITEMS", "E_CHILDREN", "E_SESSION"}
+    {
+        "E_OUTPUT",
+        "E_VARIABLE",
+        "E_SECRET",
+        "E_ARGS",
+        "E_TEMPLATE",
+        "E_CONDITION",
+        "E_ITEMS",
+        "E_CHILDREN",
+        "E_SESSION",
+    }
 )
 """Failures of the definition itself, or of a session that is over: another attempt can only fail in the same way."""
 
