@@ -20,7 +20,9 @@ PINS = ROOT / "tools" / "constraints.txt"
 
 def install() -> None:
     """Bring both environments up to date."""
-    _set_up(OWN, [ROOT / "pyproject.toml", PINS], lambda: _pip(OWN, "-e", f"{ROOT}[{EXTRAS}]", "-c", str(PINS)))
+    _set_up(
+        OWN, [ROOT / "pyproject.toml", PINS], lambda: _pip(OWN, "-e", f"{ROOT}[{EXTRAS}]", "-c", str(PINS))
+    )
     own = str(OWN / "bin" / "python")
     # An installed wheel has its bytecode, so our sources get theirs.
     subprocess.run([own, "-m", "compileall", "-q", str(ROOT / "src")], check=False)

@@ -84,7 +84,19 @@ def test_for_root_with_everything() -> None:
         *("--remount-ro", "/", "--chdir", "/", "--"),
         *("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"),
         *("/usr/bin/bwrap", "--unshare-user", "--disable-userns", "--die-with-parent", "--cap-drop", "ALL"),
-        *("--dev-bind", "/", "/", "--chdir", "/task/sub", "--", "/usr/bin/prlimit", "--cpu=3", "--", *HEED, "make"),
+        *(
+            "--dev-bind",
+            "/",
+            "/",
+            "--chdir",
+            "/task/sub",
+            "--",
+            "/usr/bin/prlimit",
+            "--cpu=3",
+            "--",
+            *HEED,
+            "make",
+        ),
     )
 
 
