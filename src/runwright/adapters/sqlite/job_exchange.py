@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 import apsw
+from msgspec import json
 
 from runwright.adapters.sqlite.job_records import (
     SQL,
@@ -29,6 +30,7 @@ from runwright.core.job_rows import (
     JobLease,
     NewJob,
     QueueSettings,
+    Verdict,
     lapse_text,
     message_after,
     outcome_of,
@@ -116,7 +118,8 @@ def _end(connection: apsw.Connection, woken: Woken, endings: Sequence[Ending], n
     said: dict[JobLease, Ending] = {}
     for word in endings:
         said.setdefault(word.lease, word)
-    held = each(connection, "held_job", [(lease.job_id, lease.attempt) for lease in said])
+    found = rows(connection, "held_jobs", (_listed(list({lease.job_id for lease in said})),))
+    held = [row for row in found if JobLease(row[0], row[1]) in said]
     if held:
         _end_held(connection, woken, said, held, now)
         limited = {name for (name,) in rows(connection, "limited_queues")}
@@ -133,10 +136,13 @@ def _end_held(
     held: Iterable[Sequence[Any]],
     now: datetime,
 ) -> None:
-    attempts, jobs, waits, at = [], [], [], micros(now)
+    completed, attempts, jobs, waits, at = [], [], [], [], micros(now)
     for job_id, attempt, _, worker, digest, started_at, failures, max_attempts, delay, reason in held:
         word = said[JobLease(job_id, attempt)]
         verdict, text = word.verdict, word.message
+        if verdict is Verdict.COMPLETED and not text:
+            completed.append((job_id, attempt, at))  # most are such, and their attempts stay where they are
+            continue
         state = state_after(verdict, failures=failures, max_attempts=max_attempts, is_canceled=bool(reason))
         outcome = outcome_of(verdict, state)
         attempts.append((job_id, attempt, worker, digest, started_at, at, verdict, outcome, text))
@@ -145,6 +151,7 @@ def _end_held(
         jobs.append((job_id, attempt, state, failed, 0, message_after(state, text, reason), ended_at))
         if state in _WAITING:
             waits.append((job_id, None if state is JobState.QUEUED else retry_delay_after(failed, delay)))
+    each(connection, "complete_job", completed)
     each(connection, "end_attempt", attempts)
     each(connection, "end_job", jobs)
     for job_id, pause in sorted(waits, key=itemgetter(0)):  # the older ones first
@@ -174,14 +181,16 @@ def _claim(connection: apsw.Connection, claim: Claim, now: datetime) -> list[Cla
         if not digests:
             break
         chosen = _choose(connection, queue, frozenset(claim.labels), len(digests))
-        offered = each(connection, "offered", [(job_id,) for job_id in chosen])
-        each(
-            connection,
-            "give",
-            [(row[0], digest, *owner) for row, digest in zip(offered, digests, strict=False)],
-        )
-        given += map(_claimed, offered, digests)
+        offered = rows(connection, "offered", (_listed(chosen),))
+        given_now = [_claimed(row, digest) for row, digest in zip(offered, digests, strict=False)]
+        each(connection, "give", [(job.job_id, job.digest, *owner) for job in given_now])
+        given += given_now
     return given
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Return numbers as JSON: one query for all of them is cheaper than one for each."""
+    return json.encode(numbers).decode()
 
 
 def _claimed(row: Sequence[Any], digest: bytes) -> Claimed:

@@ -36,9 +36,11 @@ def rows(connection: apsw.Connection, name: str, parameters: Any = None) -> list
 
 
 def each(
-    connection: apsw.Connection, name: str, parameters: Iterable[Sequence[Any]]
+    connection: apsw.Connection, name: str, parameters: Sequence[Sequence[Any]]
 ) -> list[tuple[Any, ...]]:
     """Execute a query with each of several parameters and return all its rows."""
+    if not parameters:
+        return []
     return connection.executemany(SQL[name], parameters).fetchall()
 
 

@@ -26,7 +26,7 @@ CREATE TABLE jobs (
   worker          TEXT NOT NULL DEFAULT '',
   boot_id         TEXT NOT NULL DEFAULT '',
   token_id        INTEGER NOT NULL DEFAULT 0,
-  digest          BLOB,  -- of the token of the newest lease
+  digest          BLOB,  -- of the token of the newest lease; gone once that attempt is among `job_attempts`
   cancel_reason   TEXT NOT NULL DEFAULT '',
   message         TEXT NOT NULL DEFAULT '',
   sealed          INTEGER NOT NULL,
@@ -44,7 +44,8 @@ CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (idempotency_key) WHERE idem
 -- Apart from the jobs, whose rows are written again and again.
 CREATE TABLE job_payloads (id INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
 
--- Attempts that have ended; the one that has not is in the row of its job.
+-- Attempts that have ended. The one that runs is in the row of its job, and one that completes a job and says no more
+-- stays there: nothing happens to that row any more, and most attempts are such.
 CREATE TABLE job_attempts (
   job        INTEGER NOT NULL,
   number     INTEGER NOT NULL,
@@ -60,6 +61,7 @@ CREATE TABLE job_attempts (
 
 -- Digests are random: in one range of jobs after the other, so that those written together lie close together.
 CREATE INDEX job_attempts_by_digest ON job_attempts (job >> 10, digest);
+CREATE INDEX jobs_by_digest ON jobs (id >> 10, digest) WHERE state = 'completed';
 
 CREATE TABLE job_entries (
   job         INTEGER NOT NULL,

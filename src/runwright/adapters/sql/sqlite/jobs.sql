@@ -34,20 +34,27 @@ RETURNING id
 -- name: submit_payload
 INSERT INTO job_payloads (id, payload) VALUES (?1, ?2)
 
--- name: held_job
-SELECT id, attempt, queue, worker, digest, started_at, failures, max_attempts, retry_delay, cancel_reason
-FROM jobs WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
+-- name: held_jobs
+SELECT jobs.id, attempt, queue, worker, digest, started_at, failures, max_attempts, retry_delay, cancel_reason
+FROM json_each(?1) AS asked CROSS JOIN jobs ON jobs.id = asked.value AND state = 'processing'
+
+-- name: complete_job
+UPDATE jobs SET state = 'completed', finished_at = ?3, lease_until = NULL
+WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
 
 -- name: end_attempt
 INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
 
 -- name: end_job
-UPDATE jobs SET state = ?3, failures = ?4, resets = resets + ?5, message = ?6, finished_at = ?7, lease_until = NULL
+UPDATE jobs SET
+  state = ?3, failures = ?4, resets = resets + ?5, message = ?6, finished_at = ?7, lease_until = NULL, digest = NULL
 WHERE id = ?1 AND attempt = ?2 AND state = 'processing'
 
 -- name: verdict
 SELECT verdict FROM job_attempts WHERE job = ?1 AND number = ?2
+UNION ALL
+SELECT 'completed' FROM jobs WHERE id = ?1 AND attempt = ?2 AND state = 'completed' AND digest IS NOT NULL
 
 -- name: place_of
 SELECT queue, priority, key FROM jobs WHERE id = ?1
@@ -104,7 +111,9 @@ ORDER BY priority DESC, turn, id LIMIT ?4
 
 -- name: offered
 SELECT jobs.id, queue, attempt + 1, payload, sealed, labels
-FROM jobs CROSS JOIN job_payloads ON job_payloads.id = jobs.id WHERE jobs.id = ?1 AND ready = 1
+FROM json_each(?1) AS asked
+CROSS JOIN jobs ON jobs.id = asked.value AND ready = 1
+CROSS JOIN job_payloads ON job_payloads.id = jobs.id
 
 -- name: give
 UPDATE jobs SET
@@ -132,14 +141,18 @@ SELECT id, attempt, queue, worker, NULL FROM jobs INDEXED BY jobs_held WHERE dig
 
 -- name: former_holder
 WITH RECURSIVE ranges(number) AS (
-  SELECT max(job) >> 10 FROM job_attempts
+  SELECT max(id) >> 10 FROM jobs
   UNION ALL
-  SELECT number - 1 FROM ranges WHERE number > (SELECT min(job) >> 10 FROM job_attempts)
+  SELECT number - 1 FROM ranges WHERE number > (SELECT min(id) >> 10 FROM jobs)
 )
 SELECT job, job_attempts.number, jobs.queue, job_attempts.worker, outcome
 FROM ranges
 CROSS JOIN job_attempts INDEXED BY job_attempts_by_digest ON job >> 10 = ranges.number AND job_attempts.digest = ?1
 CROSS JOIN jobs ON jobs.id = job
+UNION ALL
+SELECT id, attempt, queue, worker, 'completed'
+FROM ranges
+CROSS JOIN jobs INDEXED BY jobs_by_digest ON id >> 10 = ranges.number AND digest = ?1 AND state = 'completed'
 LIMIT 1
 
 -- name: lease_of
@@ -216,7 +229,8 @@ SELECT payload FROM job_payloads WHERE id = ?1
 -- name: attempts
 SELECT job, number, worker, started_at, ended_at, outcome, message FROM job_attempts WHERE job = ?1
 UNION ALL
-SELECT id, attempt, worker, started_at, NULL, NULL, '' FROM jobs WHERE id = ?1 AND state = 'processing'
+SELECT id, attempt, worker, started_at, finished_at, CASE state WHEN 'completed' THEN 'completed' END, ''
+FROM jobs WHERE id = ?1 AND digest IS NOT NULL
 ORDER BY 2
 
 -- name: entries
