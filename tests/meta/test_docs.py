@@ -7,16 +7,21 @@ A fenced block is executed by its language, all blocks of a page in one empty di
   must parse;
 * ``python`` without a name is run;
 * ``console``: each line that starts with ``$`` is run by the shell and must end with status 0, or with the status that
-  a comment at its end gives (``# exit 1``). Lines below it are its output, where ``...`` stands for anything.
+  a comment at its end gives (``# exit 1``). Lines below it are its output, where ``...`` stands for anything. The port
+  8700 is another one here, which is free. What a command leaves running in the background is ended after the page.
 """
 
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import pytest
@@ -28,6 +33,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("examples/*/*.md")),
 ]
+PORT = "8700"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 DEFINITION = re.compile(r"\[tasks\.|^\[\[steps\]\]|^plan = ", re.MULTILINE)
@@ -54,24 +60,52 @@ def blocks(text: str) -> list[Block]:
 
 def shell(command: str, folder: Path) -> tuple[int, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("RUNWRIGHT")}
-    done = subprocess.run(
-        ["/bin/sh", "-c", command],
-        cwd=folder,
-        env=env
-        | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder), "PYTHONPATH": str(folder)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    with TemporaryFile() as out:  # a pipe would have to be read until the last background process ends
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=folder,
+            env=env
+            | {
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+                "HOME": str(folder),
+                "PYTHONPATH": str(folder),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        out.seek(0)
+        return done.returncode, out.read().decode()
+
+
+def port_of(folder: Path) -> str:
+    """Return the port that stands for 8700 on the page whose code runs in a directory."""
+    kept = folder.with_name(f"{folder.name}.port")
+    if not kept.exists():
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            kept.write_text(str(one.getsockname()[1]))
+    return kept.read_text()
+
+
+def end_of_background(folder: Path) -> None:
+    """End what runs in a directory."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 def commands(text: str) -> Iterator[tuple[str, int, str]]:
     """Yield each command of a console block with the status and the output it promises."""
     for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         command, _, output = re.sub(r"\\\n> ?", "", part).partition("\n")
+        while output.startswith("> "):  # what a command reads from the lines below it
+            more, _, output = output.removeprefix("> ").partition("\n")
+            command += f"\n{more}"
         status = re.search(r"  # exit (\d+)$", command)
         yield command, int(status[1]) if status else 0, output.strip()
 
@@ -83,7 +117,8 @@ def as_promised(promised: str, actual: str) -> bool:
 
 def run_console(block: Block, folder: Path) -> None:
     for command, status, promised in commands(block.text):
-        got, output = shell(command, folder)
+        got, output = shell(command.replace(PORT, port_of(folder)), folder)
+        output = output.replace(port_of(folder), PORT)
         assert got == status, f"line {block.line}: {command}: exit {got}\n{output}"
         assert not promised or as_promised(promised, output), (
             f"line {block.line}: {command} printed\n{output}"
@@ -142,8 +177,23 @@ def test_the_map_names_every_page() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page.read_text())], ids=label)
 def test_code_runs(page: Path, tmp_path: Path) -> None:
-    for block in blocks(page.read_text()):
-        run_block(block, tmp_path)
+    try:
+        for block in blocks(page.read_text()):
+            run_block(block, tmp_path)
+    finally:
+        end_of_background(tmp_path)
+
+
+def test_what_a_page_leaves_running_is_ended(tmp_path: Path) -> None:
+    run_console(Block("console", "$ sleep 600 & echo $! > pid; echo 8700 > port\n", 1), tmp_path)
+    process = Path("/proc", (tmp_path / "pid").read_text().strip(), "cwd")
+    assert process.readlink() == tmp_path
+    assert (tmp_path / "port").read_text().strip() == port_of(tmp_path) != PORT
+    end_of_background(tmp_path)
+    deadline = time.monotonic() + 30
+    while process.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +205,7 @@ def test_code_runs(page: Path, tmp_path: Path) -> None:
         ("console", "$ false\n"),
         ("console", "$ true  # exit 1\n"),
         ("console", "$ echo one\ntwo\n"),
+        ("console", "$ cat <<END\n> one\n> END\ntwo\n"),
         ("console", "$ echo one two three\none ... four\n"),
     ],
 )
