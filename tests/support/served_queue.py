@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 RUNWRIGHT = Path(sys.executable).with_name("runwright")
@@ -49,6 +49,7 @@ class QueueServer:
         store: URL of the store; None for SQLite in the folder.
         port: Where to listen; 0 for any port, which stays the same after a restart.
         env: More environment.
+        program: What is started; the command that is installed if it is empty.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class QueueServer:
         store: str | None = None,
         port: int = 0,
         env: dict[str, str] | None = None,
+        program: Sequence[str | Path] = (),
     ) -> None:
         self.folder = folder
         self.store = store or f"sqlite:///{folder / 'server' / 'runs.db'}"
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._options = options
+        self._program = program or (RUNWRIGHT,)
         self._env = own_environment() | (env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.worker_token = self.new_token("w", "worker")
@@ -77,7 +80,7 @@ class QueueServer:
 
     def new_token(self, name: str, role: str) -> str:
         """Make a token."""
-        command = [RUNWRIGHT, "--store", self.store, "tokens", "create", name, "--role", role]
+        command = [*self._program, "--store", self.store, "tokens", "create", name, "--role", role]
         done = subprocess.run(
             command, cwd=self.folder, env=self._env, capture_output=True, text=True, check=False
         )
@@ -87,7 +90,7 @@ class QueueServer:
     def start(self) -> "QueueServer":
         """Start it, and wait until it is ready."""
         command = [
-            RUNWRIGHT,
+            *self._program,
             "--store",
             self.store,
             "serve",
