@@ -189,7 +189,7 @@ class PostgresJobStore:
 
     async def attempts(self, job_id: int) -> list[JobAttempt]:
         """Return every attempt at a job; see `JobStore`."""
-        return list(map(attempt_row, await self._read("attempts", (job_id,))))
+        return list(map(attempt_row, await self._read("attempts", {"id": job_id})))
 
     async def prune(self, before: datetime, limit: int) -> int:
         """Remove jobs that ended long ago; see `JobStore`."""
@@ -199,7 +199,7 @@ class PostgresJobStore:
 
     async def holder(self, digest: bytes) -> TokenHolder | None:
         """Return whom the token of a lease was given to; see `JobStore`."""
-        rows = await self._read("holder", (digest,))
+        rows = await self._read("holder", {"digest": digest})
         return holder(rows[0]) if rows else None
 
     async def lease_of(self, job_id: int, worker: str, token_id: int) -> JobLease | None:

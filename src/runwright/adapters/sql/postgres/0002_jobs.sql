@@ -32,6 +32,7 @@ CREATE TABLE jobs (
   worker          TEXT COLLATE "C" NOT NULL DEFAULT '',
   boot_id         TEXT NOT NULL DEFAULT '',
   token_id        BIGINT NOT NULL DEFAULT 0,
+  digest          BYTEA,  -- of the token of the newest lease; gone once that attempt is among `job_attempts`
   cancel_reason   JSON NOT NULL DEFAULT '""',
   message         JSON NOT NULL DEFAULT '""',
   sealed          BOOLEAN NOT NULL,
@@ -39,27 +40,32 @@ CREATE TABLE jobs (
   payload         BYTEA NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 
--- Partial, so that jobs which have ended are in none but the one by which they are removed.
+-- Partial, so that jobs which have ended are in none but those by which their tokens are known and they are removed.
 CREATE INDEX jobs_to_give ON jobs (queue, labels_digest, priority DESC, turn, id) WHERE ready;
 CREATE INDEX jobs_by_key ON jobs (queue, key, priority DESC, turn, id) WHERE ready IS NOT NULL;
 CREATE INDEX jobs_to_promote ON jobs (available_at) WHERE NOT ready;
 CREATE INDEX jobs_held ON jobs (queue, key) WHERE state = 'processing';
+CREATE UNIQUE INDEX jobs_by_digest ON jobs (digest) WHERE digest IS NOT NULL;
 CREATE INDEX jobs_ended ON jobs (finished_at) WHERE state IN ('completed', 'failed', 'canceled');
 CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (idempotency_key) WHERE idempotency_key <> '';
 
--- `verdict` is what its worker said, `outcome` what came of it.
+-- Attempts that have ended; `verdict` is what its worker said, `outcome` what came of it. The one that runs is in the row
+-- of its job, and one that completes a job and says no more stays there: nothing happens to that row any more, and most
+-- attempts are such.
 CREATE TABLE job_attempts (
   job        BIGINT NOT NULL,
   number     INTEGER NOT NULL,
   worker     TEXT COLLATE "C" NOT NULL,
-  digest     BYTEA NOT NULL UNIQUE,
+  digest     BYTEA NOT NULL,
   started_at TIMESTAMPTZ NOT NULL,
-  ended_at   TIMESTAMPTZ,
+  ended_at   TIMESTAMPTZ NOT NULL,
   verdict    TEXT,
-  outcome    TEXT CHECK (outcome IN ('completed', 'errored', 'failed', 'canceled', 'handed_back', 'lost')),
-  message    JSON NOT NULL DEFAULT '""',
+  outcome    TEXT NOT NULL
+             CHECK (outcome IN ('completed', 'errored', 'failed', 'canceled', 'handed_back', 'lost')),
+  message    JSON NOT NULL,
   PRIMARY KEY (job, number)
-) WITH (fillfactor = 70);  -- each row changes once, at its end; room beside it keeps the indexes out of that
+);
+CREATE INDEX job_attempts_by_digest ON job_attempts (digest);
 
 CREATE TABLE job_entries (
   job         BIGINT NOT NULL,

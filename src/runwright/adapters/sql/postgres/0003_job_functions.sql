@@ -162,16 +162,18 @@ BEGIN
           SELECT job_state_after(said.verdict, failures, max_attempts, cancel_reason::TEXT <> '""') AS state
         ) AS next
       ),
-      lease_until = NULL
+      lease_until = NULL,
+      digest = CASE WHEN said.verdict = 'completed' AND said.message::TEXT = '""' THEN digest END
     FROM said
     WHERE jobs.id = said.job AND jobs.attempt = said.attempt AND jobs.state = 'processing'
-    RETURNING jobs.id, jobs.attempt, jobs.queue, jobs.state, said.verdict, said.message, said.place
+    RETURNING jobs.id, jobs.queue, jobs.state, jobs.digest, said.verdict, said.message, said.place
   ), closed AS (
-    UPDATE job_attempts SET
-      ended_at = _now, verdict = ended.verdict, message = ended.message,
-      outcome  = CASE WHEN ended.state = 'canceled' THEN 'canceled' ELSE ended.verdict END
-    FROM ended
-    WHERE job_attempts.job = ended.id AND job_attempts.number = ended.attempt
+    INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
+    SELECT
+      before.id, before.attempt, before.worker, before.digest, before.started_at, _now, ended.verdict,
+      CASE WHEN ended.state = 'canceled' THEN 'canceled' ELSE ended.verdict END, ended.message
+    FROM ended JOIN jobs AS before ON before.id = ended.id  -- as it was when this statement began
+    WHERE ended.digest IS NULL
   ), told AS (
     SELECT announce_jobs(array_agg(queue)) FROM ended
     WHERE state = 'queued' OR queue IN (SELECT name FROM job_queues WHERE most > 0 OR most_a_key > 0)
@@ -185,11 +187,13 @@ BEGIN
   RETURN ARRAY (
     SELECT CASE
       WHEN place = ANY (_accepted) THEN 'accepted'
-      WHEN known.verdict = said.verdict THEN 'repeated'
+      WHEN said.verdict IN (known.verdict, done.state) THEN 'repeated'
       ELSE 'refused'
     END
     FROM unnest(_jobs, _attempts, _verdicts) WITH ORDINALITY AS said (job, attempt, verdict, place)
     LEFT JOIN job_attempts AS known ON known.job = said.job AND known.number = said.attempt
+    LEFT JOIN jobs AS done
+      ON done.id = said.job AND done.attempt = said.attempt AND done.state = 'completed' AND done.digest IS NOT NULL
     ORDER BY place
   );
 END
@@ -340,14 +344,11 @@ BEGIN
       UPDATE jobs SET
         state = 'processing', ready = NULL, attempt = jobs.attempt + 1, started_at = _now, heartbeat_at = _now,
         finished_at = NULL, lease_until = _until, worker = _worker, boot_id = _boot_id, token_id = _token_id,
-        message = '""'
+        message = '""', digest = picked.digest
       FROM unnest(_picked, _digests) WITH ORDINALITY AS picked (id, digest, place)
       WHERE jobs.id = picked.id
       RETURNING
         jobs.id, jobs.queue, jobs.attempt, jobs.payload, jobs.sealed, picked.digest, jobs.labels, picked.place
-    ), noted AS (
-      INSERT INTO job_attempts (job, number, worker, digest, started_at)
-      SELECT given.id, given.attempt, _worker, given.digest, _now FROM given
     )
     SELECT given.id, given.queue, given.attempt, given.payload, given.sealed, given.digest, given.labels
     FROM given ORDER BY given.place;
@@ -362,10 +363,9 @@ RETURNS TABLE (
   job BIGINT, queue TEXT, attempt INTEGER, payload BYTEA, sealed BOOLEAN, digest BYTEA, labels TEXT[]
 )
 LANGUAGE sql STABLE AS $$
-  SELECT jobs.id, jobs.queue, jobs.attempt, jobs.payload, jobs.sealed, job_attempts.digest, jobs.labels
+  SELECT jobs.id, jobs.queue, jobs.attempt, jobs.payload, jobs.sealed, jobs.digest, jobs.labels
   FROM unnest(_digests) WITH ORDINALITY AS asked (digest, place)
-  JOIN job_attempts ON job_attempts.digest = asked.digest
-  JOIN jobs ON jobs.id = job_attempts.job AND jobs.attempt = job_attempts.number AND jobs.state = 'processing'
+  JOIN jobs ON jobs.digest = asked.digest AND jobs.state = 'processing'
   ORDER BY asked.place
 $$;
 
@@ -438,12 +438,14 @@ BEGIN
           job_message_after(next.state, to_json(job_lapse_text(worker, resets)), cancel_reason)
         FROM (SELECT job_state_after_lapse(resets, lapsed.max_resets, cancel_reason::TEXT <> '""') AS state) AS next
       ),
-      lease_until = NULL
+      lease_until = NULL,
+      digest = NULL
     FROM lapsed WHERE jobs.id = lapsed.id
     RETURNING jobs.id, jobs.attempt, jobs.queue, jobs.message
   ), closed AS (
-    UPDATE job_attempts SET ended_at = _now, outcome = 'lost', message = ended.message
-    FROM ended WHERE job_attempts.job = ended.id AND job_attempts.number = ended.attempt
+    INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, outcome, message)
+    SELECT before.id, before.attempt, before.worker, before.digest, before.started_at, _now, 'lost', ended.message
+    FROM ended JOIN jobs AS before ON before.id = ended.id  -- as it was when this statement began
   ), told AS (
     SELECT announce_jobs(array_agg(queue)) FROM ended HAVING count(*) > 0
   )

@@ -42,9 +42,12 @@ UPDATE jobs SET
 WHERE id = %(id)s
 
 -- name: holder
-SELECT job, number, queue, job_attempts.worker, attempt = number AND state = 'processing', outcome
+SELECT id, attempt, queue, worker, state = 'processing', CASE state WHEN 'completed' THEN 'completed' END
+FROM jobs WHERE digest = %(digest)s
+UNION ALL
+SELECT job, number, queue, job_attempts.worker, false, outcome
 FROM job_attempts JOIN jobs ON jobs.id = job_attempts.job
-WHERE digest = %s
+WHERE job_attempts.digest = %(digest)s
 
 -- name: lease_of
 SELECT id, attempt FROM jobs WHERE id = %s AND state = 'processing' AND worker = %s AND token_id = %s
@@ -79,7 +82,11 @@ FROM jobs WHERE idempotency_key = %s AND idempotency_key <> ''
 SELECT payload FROM jobs WHERE id = %s
 
 -- name: attempts
-SELECT job, number, worker, started_at, ended_at, outcome, message FROM job_attempts WHERE job = %s ORDER BY number
+SELECT job, number, worker, started_at, ended_at, outcome, message FROM job_attempts WHERE job = %(id)s
+UNION ALL
+SELECT id, attempt, worker, started_at, finished_at, CASE state WHEN 'completed' THEN 'completed' END, '""'
+FROM jobs WHERE id = %(id)s AND digest IS NOT NULL
+ORDER BY number
 
 -- name: entries
 SELECT job, attempt, number, key, command, started_at, exit_code, duration_ms, size_bytes
