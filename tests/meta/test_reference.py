@@ -17,6 +17,7 @@ from runwright.executors.container import ContainerArgs
 from runwright.executors.inner import InnerArgs
 from runwright.executors.isolated_args import Mount
 from runwright.executors.python import PythonArgs
+from runwright.executors.queued import QueuedArgs
 from runwright.executors.sandbox import SandboxArgs
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -37,6 +38,7 @@ PAGES = {
         InnerArgs,
         SandboxArgs,
         ContainerArgs,
+        QueuedArgs,
     ),
     "reference/plan-file.md": (PlanTable, StepTable),
     "reference/goal-file.md": (GoalTable, ActionTable),
