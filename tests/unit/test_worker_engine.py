@@ -102,6 +102,26 @@ def test_a_job_is_stopped_before_a_lease_ends_that_cannot_be_renewed() -> None:
     assert not rig.abandoned
 
 
+@pytest.mark.parametrize("since", [7.0, 7.2, 7.4, 7.6, 7.8])
+def test_a_job_is_killed_before_its_lease_ends_also_if_that_is_short(since: float) -> None:
+    rig = Rig(lease=3.0)
+    play = Play(seconds=1_000, stop_seconds=100)
+    rig.add(play)
+
+    async def script() -> None:
+        await rig.until(lambda: bool(play.started))
+        await asyncio.sleep(since)
+        rig.fail("heartbeat", "dequeue", "hand_back", "errored", "complete")
+        lease_until = rig.source.jobs[1].lease_until
+        assert lease_until is not None
+        await rig.until(lambda: bool(play.ended))
+        assert lease_until - 1 < play.ended[0] < lease_until
+        await asyncio.sleep(30)
+
+    rig.run_with(script)
+    assert not rig.abandoned
+
+
 def test_a_job_that_was_stopped_out_of_touch_is_handed_back_if_the_server_comes_back() -> None:
     rig = Rig()
     play = Play(seconds=1_000)

@@ -148,8 +148,11 @@ class WorkedJob:
         """Stop the job when it has to be; returns when nothing of it is left."""
         assert self._task is not None
         while not self._task.done():
-            self._look(self._now())
-            await self._changed(self._now() + LOOK_SECONDS)
+            now = self._now()
+            self._look(now)
+            held = self._held
+            turns = (held.stop_at, held.kill_at, held.end_at, self._limit_at)
+            await self._changed(min((at for at in turns if at > now), default=now + LOOK_SECONDS))
 
     def _look(self, now: float) -> None:
         held = self._held
