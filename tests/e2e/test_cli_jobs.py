@@ -284,6 +284,14 @@ def test_retry_queues_again_what_has_failed(place: Place, tmp_path: Path) -> Non
     ]
 
 
+def test_a_job_is_tried_again_after_its_delay(place: Place, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    command = f"test -e {once} || {{ touch {once}; exit 1; }}"
+    job_id = place.submit("--cmd", command, "--max-attempts", "2", "--retry-delay", "100ms")
+    shown = place.wait(job_id, "completed")
+    assert (shown["attempt"], shown["failures"], shown["retry_delay"]) == (2, 1, 0.1)
+
+
 @pytest.mark.parametrize("action", ["show", "logs", "cancel", "retry"])
 def test_a_job_that_is_not_there_or_has_ended_is_told(place: Place, action: str) -> None:
     assert "there is no job 999999" in place("jobs", action, "999999", status=1)

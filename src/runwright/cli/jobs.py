@@ -70,6 +70,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-attempts", type=values.count, metavar="N", help="submit: how often it is tried"
     )
+    parser.add_argument(
+        "--retry-delay",
+        type=values.seconds,
+        metavar="DURATION",
+        help="submit: wait before the second attempt, doubled each time; 10s",
+    )
     parser.add_argument("--key", metavar="KEY", help="submit, list: jobs of one key take turns with others")
     parser.add_argument("--idempotency-key", metavar="KEY", help="submit: a second job with it is not made")
     parser.add_argument("--state", choices=tuple(JobState), metavar="STATE", help="list: only these")
@@ -129,7 +135,7 @@ def _document(args: Arguments) -> bytes:
 async def _submit(args: Arguments, queue: JobQueueClient, document: bytes) -> int:
     given = {
         name: getattr(args, name)
-        for name in ("priority", "delay", "max_attempts", "key", "idempotency_key")
+        for name in ("priority", "delay", "max_attempts", "retry_delay", "key", "idempotency_key")
         if getattr(args, name) is not None
     }
     ask = SubmitRequest(queue=args.queue, job=_json(args, document), labels=tuple(args.label), **given)
