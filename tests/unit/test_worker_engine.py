@@ -79,6 +79,7 @@ def test_a_job_whose_lease_is_never_confirmed_never_begins() -> None:
         await rig.until(lambda: words(rig) == ["completed"])
 
     rig.run_with(script)
+    assert not rig.abandoned
 
 
 def test_a_job_is_stopped_before_a_lease_ends_that_cannot_be_renewed() -> None:
@@ -258,6 +259,7 @@ def test_a_verdict_that_is_never_answered_is_given_up_with_the_lease() -> None:
 
     rig.run_with(script)
     assert words(rig) == []
+    assert not rig.abandoned, "nothing of the job runs any more: the worker has no reason to end"
 
 
 def test_a_verdict_that_hangs_is_broken_off_at_the_end_of_the_lease() -> None:
@@ -275,6 +277,7 @@ def test_a_verdict_that_hangs_is_broken_off_at_the_end_of_the_lease() -> None:
         await rig.until(lambda: rig.noted[-1] == [], 2 * LEASE)
 
     rig.run_with(script)
+    assert not rig.abandoned
 
 
 @pytest.mark.parametrize("error", [LeaseLost("unknown job 1"), Refused("bad", 400)])

@@ -33,7 +33,7 @@ class HeldJob:
         changed: Set when something is to be looked at; belongs to the loop of the jobs.
         cancel_reason: Why it is to be stopped, if the server says so.
         is_lost: The server gives it to somebody else, or has done so.
-        is_settled: The loop of the jobs knows that its lease is ending, and has done what there is to do.
+        is_settled: The end of its lease needs nothing more to be done: nothing of it runs, or it is being killed.
     """
 
     def __init__(self, given: GivenJob, margin: float, now: float) -> None:

@@ -88,8 +88,10 @@ class WorkedJob:
 
     async def work(self) -> JobEnd | None:
         """Work on the job; returns how it ended, None if nobody wants to know."""
+        self._held.is_settled = True
         if not await self._is_confirmed():
             return None
+        self._held.is_settled = False
         self._limit_at = self._now() + self._max_seconds if self._max_seconds else float("inf")
         self._start()
         try:
@@ -97,6 +99,7 @@ class WorkedJob:
         except asyncio.CancelledError:
             await self._abort()
             raise
+        self._held.is_settled = True
         return self._end()
 
     async def report(self, end: JobEnd) -> bool:
