@@ -277,6 +277,28 @@ def test_the_token_of_a_lease_leads_to_it_also_after_its_end(check):
     check(work)
 
 
+@pytest.mark.parametrize("said", ["", "all went well"])
+def test_an_attempt_that_completes_its_job_is_known_whatever_was_said(check, said):
+    async def work(store):
+        await store.submit([new_job(max_attempts=2)], at())
+        _, (first,) = await store.exchange([], claim(digests=(digest(1),)), at())
+        await end(store, first, Verdict.ERRORED, "no", now=1)
+        await store.promote(at(100))
+        _, (second,) = await store.exchange([], claim(digests=(digest(2),), worker="w2"), at(100))
+        for became in (Ended.ACCEPTED, Ended.REPEATED):
+            assert await end(store, second, message=said, now=105) is became
+        assert await end(store, second, Verdict.FAILED, now=106) is Ended.REFUSED
+        assert [(await store.holder(digest(number))).outcome for number in (1, 2)] == [
+            AttemptOutcome.ERRORED,
+            AttemptOutcome.COMPLETED,
+        ]
+        known = [(each.number, each.worker, each.ended_at, each.message) for each in await store.attempts(1)]
+        assert known == [(1, "w1", at(1), "no"), (2, "w2", at(105), said)]
+        assert (await store.job(1)).message == ""
+
+    check(work)
+
+
 def test_an_old_worker_is_known_by_its_own_token(check):
     async def work(store):
         await store.submit([new_job()], at())
