@@ -11,24 +11,27 @@ from msgspec import to_builtins
 
 from runwright.adapters.sealer import AesSealer
 from runwright.cli.main import command
-from runwright.core.redact import Redactor
+from runwright.core.redact import RedactingStream, Redactor
 from runwright.engines import job_run, queue
 
 OPEN = "QUEUE_TEST_OPEN"
-"""Of `redaction`, `masking` and `sealing`, those that are left out."""
+"""Those of `redaction`, `memory`, `masking`, `sealing` and `unsealing` that are left out, with blanks between them.
+
+Without a memory each piece of output is redacted by itself.
+"""
 
 
 def leave_out(names: str) -> None:
     """Replace protections by nothing."""
-    given: Any
-    if "redaction" in names:
-        given = lambda _job, _settings: Redactor(())  # noqa: E731
-        job_run.redactor_of = given
-    if "masking" in names:
-        given = to_builtins
-        queue.masked = given
-    if "sealing" in names:
-        AesSealer.seal = AesSealer.unseal = lambda _self, data: data  # type: ignore[method-assign]
+    ways: dict[str, tuple[Any, str, Any]] = {
+        "redaction": (job_run, "redactor_of", lambda _job, _settings: Redactor(())),
+        "memory": (RedactingStream, "feed", lambda stream, chunk: stream._emit(chunk, len(chunk))),
+        "masking": (queue, "masked", to_builtins),
+        "sealing": (AesSealer, "seal", lambda _sealer, data: data),
+        "unsealing": (AesSealer, "unseal", lambda _sealer, data: data),
+    }
+    for name in names.split():
+        setattr(*ways[name])
 
 
 if __name__ == "__main__":

@@ -222,6 +222,35 @@ def test_all_faults_at_once_but_not_without_end() -> None:
     assert len(faults(files={f"../{number}": {} for number in range(500)})) == job_check.MOST_FAULTS
 
 
+def test_no_fault_tells_a_secret_of_the_job() -> None:
+    secret = "line one\nhunter2hunter2"
+    found = faults(
+        redactedValues={"hunter2hunter2": "", secret: ""},
+        files={f"../{secret}": {}, "../hunter2hunter2": {}},
+        repositoryName="-hunter2hunter2",
+        commit="x" * 70 + "-..hunter2hunter2",
+        dockerSteps=[{**STEP, "image": "-" * 70 + "hunter2hunter2"}],
+    )
+    assert [path for path, _ in found] == [
+        ("repositoryName",),
+        ("commit",),
+        ("files", "../***"),
+        ("files", "../***"),
+        ("dockerSteps", 0, "image"),
+    ]
+    assert all("***" in message and "hunter" not in message for _, message in found)
+
+
+def test_more_secrets_than_can_be_looked_for_are_the_only_fault() -> None:
+    most = job_check.MOST_SECRET_CHARACTERS
+    part = job_check.LONGEST_REDACTED - 10
+    enough = {f"{number:010}" + "x" * part: "" for number in range(most // (part + 10))}
+    assert faults(redactedValues=enough) == []
+    message = "all redacted values and credentials are too long together"
+    found = faults(redactedValues={**enough, "one more": ""}, files={"../one more": {}})
+    assert found == [(("redactedValues",), message)]
+
+
 def test_a_long_name_is_cut_in_a_message() -> None:
     assert len(fault(dockerSteps=[{**STEP, "image": "-" * 500}])) < 150
 

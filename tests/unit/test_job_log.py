@@ -18,6 +18,8 @@ from runwright.testing import FakeClock, MemoryPlaces, MemorySource
 from runwright.testing.job_sources import SourceCall
 
 SECRET = "hunter2hunter2"
+BLANK_SECRET = "blank\N{NO-BREAK SPACE}"
+"""Is not itself any more when blanks are taken off its end."""
 
 
 class Rig:
@@ -58,7 +60,7 @@ class Rig:
                 spool=self.places.spool,
                 clock=self.clock,
                 draw=lambda: 0.5,
-                redactor=Redactor([SECRET]),
+                redactor=Redactor([SECRET, BLANK_SECRET]),
                 **self.limits,
             ),
         )
@@ -245,6 +247,7 @@ def test_how_a_command_ended_is_told_truly() -> None:
         (b"one\ntwo\n\n", "two"),
         (b"10%\r20%", "20%"),
         (f"it was {SECRET}\n".encode(), "it was ***"),
+        (BLANK_SECRET.encode(), "***"),
         (b"x" * 5_000, ""),
         (b"x" * 5_000 + b"\nend", "end"),
     ],

@@ -93,4 +93,4 @@ def next_index(steps: Sequence[JobStep], index: int, wish: str) -> int:
     for later in range(index + 1, len(steps)):
         if steps[later].name == wish:
             return later
-    raise ValueError(f'the step wants to go on with "{wish[:100]}", and no later step has that key')
+    raise ValueError(f'the step wants to go on with "{wish}", and no later step has that key')

@@ -122,7 +122,7 @@ class JobLog:
         finally:
             entry.end(self._doors.clock)
             self._left = max(0, self._left - entry.size)
-            self.last_error = self.redacted(entry.last_error())
+            self.last_error = entry.last_error(self._doors.redactor)
 
     async def ship(self) -> None:
         """Send everything until the log has been closed.
@@ -243,9 +243,10 @@ class _Entry:
         line = f"{before}runwright: {message}\n"
         self._keep(self._output.take("stderr", line.encode("utf-8", "replace")))
 
-    def last_error(self) -> str:
-        """Return the last line of standard error, if all of it is known."""
-        _, newline, last = self._errors.decode("utf-8", "replace").rstrip().rpartition("\n")
+    def last_error(self, redactor: Redactor) -> str:
+        """Return the last line of standard error, if all of it is known; redacted before a part of a secret is cut off."""
+        clean = redactor.bytes(self._errors).decode("utf-8", "replace")
+        _, newline, last = clean.rstrip().rpartition("\n")
         is_whole = bool(newline) or len(self._errors) < LAST_ERROR_BYTES
         return last.rpartition("\r")[2].strip() if is_whole else ""
 
