@@ -157,6 +157,17 @@ def test_a_job_with_secrets_is_refused_where_nothing_can_seal_it() -> None:
     Bench().run(main)
 
 
+def test_a_job_whose_labels_or_keys_hold_its_secret_is_refused() -> None:
+    async def main(bench: Bench) -> None:
+        with pytest.raises(DefinitionError) as caught:
+            await bench.submit(job=SECRET, labels=["a", "of-hunter22"], key="hunter22", idempotency_key="i")
+        assert [problem.path for problem in caught.value.problems] == [("labels",), ("key",)]
+        assert "hunter22" not in caught.value.with_advice
+        await bench.submit(job=SECRET, labels=["a"], key="k", idempotency_key="i")
+
+    Bench(sealer=ReversingSealer()).run(main)
+
+
 def test_a_job_that_cannot_be_opened_fails_and_the_next_one_is_given() -> None:
     async def main(bench: Bench) -> None:
         store = bench.store

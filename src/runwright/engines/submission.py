@@ -8,9 +8,11 @@ from msgspec import structs
 
 from runwright.core.errors import DefinitionError, Problem, UsageError
 from runwright.core.job import Job, decode_job
+from runwright.core.job_mask import secrets_of
 from runwright.core.job_requests import canonical, submission_problems
 from runwright.core.job_rows import NewJob
 from runwright.core.job_wire import SubmitRequest
+from runwright.core.redact import Redactor
 from runwright.ports.sealing import Sealer
 
 HANDED_OUT = b'{"id":0,"version":2,"token":"","queue":"",'
@@ -31,6 +33,8 @@ def new_job(ask: SubmitRequest, check: JobCheck, sealer: Sealer | None) -> NewJo
     ask = canonical(ask)
     job, problems = _decoded(ask.job)
     problems = [*submission_problems(ask), *problems, *(_inside(check(job)) if job is not None else ())]
+    if job is not None and not problems:
+        problems += _leaks(ask, job)
     if problems or job is None:
         raise DefinitionError(problems)
     payload, is_secret = _payload(job), has_secrets(job)
@@ -82,6 +86,17 @@ def _decoded(raw: msgspec.Raw) -> tuple[Job | None, list[Problem]]:
 
 def _inside(problems: Iterable[Problem]) -> Iterator[Problem]:
     return (structs.replace(problem, path=("job", *problem.path)) for problem in problems)
+
+
+def _leaks(ask: SubmitRequest, job: Job) -> Iterator[Problem]:
+    """Yield each fact about a job that holds one of its secrets: they are kept and shown as they are."""
+    facts = (("labels", ask.labels), ("key", (ask.key,)), ("idempotency_key", (ask.idempotency_key,)))
+    given = [(name, texts) for name, texts in facts if any(texts)]
+    redactor = Redactor(secrets_of(job) if given else ())
+    for name, texts in given:
+        if any(redactor.finds(text) for text in texts):
+            message = f"{name}: holds a secret of the job, which would be stored"
+            yield Problem(message=message, path=(name,), suggestion="choose another")
 
 
 def _payload(job: Job) -> bytes:
