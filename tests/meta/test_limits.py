@@ -172,6 +172,7 @@ DOCUMENTED = {
     "core/job_requests.py:MOST_PRIORITY": "| priority of a job | 1,000,000 either way |",
     "core/job_requests.py:MOST_QUEUES": "| queues in one request | 1,000 |",
     "core/job_requests.py:MOST_SETTING": "| bound of a queue | 1,000,000 |",
+    "core/job_mask.py:LARGEST_SHOWN": "| content of a file that is shown of a job | 64 KiB |",
     "engines/hand_out.py:LONGEST_WAIT": "| wait for a job in one request | 60 s |",
     "engines/job_logs.py:LOG_BYTES": "1 MiB of each entry (`tail`), 16 MiB in all",
     "engines/job_logs.py:LOOK_SECONDS": "| what another server adds to a log that is followed | seen within 1 s |",

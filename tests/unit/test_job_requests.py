@@ -1,12 +1,13 @@
 """Requests of workers: what is understood, what is refused, what is made of it."""
 
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
 
 from runwright.core.job import DockerAuthConfig, DockerStep, Job, JobFile, RegistryAuth
-from runwright.core.job_mask import masked, secrets_of
+from runwright.core.job_mask import LARGEST_SHOWN, masked, secrets_of
 from runwright.core.job_requests import (
     decode,
     document_version,
@@ -137,6 +138,13 @@ def test_secrets_are_masked_wherever_they_stand() -> None:
     assert document["files"]["other"] == {"bucket": "b", "key": "k"}
     assert document["redactedValues"] == ["***HORSE***", "nothing"]
     assert document["dockerAuthConfig"] == {"auths": {}}
+
+
+def test_of_large_files_only_the_size_is_shown() -> None:
+    whole, large = b"x" * LARGEST_SHOWN, b"x" * (LARGEST_SHOWN + 1)
+    files = masked(job(files={"a": JobFile(content=whole), "b": JobFile(content=large)}))["files"]
+    assert len(b64decode(files["a"]["content"])) == LARGEST_SHOWN
+    assert files["b"] == {"sizeBytes": LARGEST_SHOWN + 1}
 
 
 def test_credentials_are_masked_with_the_passwords_in_them() -> None:

@@ -12,6 +12,9 @@ from runwright.core.redact import Redactor
 
 MASKED = "***"
 
+LARGEST_SHOWN = 64 * 1024
+"""Bytes of a file whose content is shown; of a larger one only the size is."""
+
 
 def secrets_of(job: Job) -> Iterator[str]:
     """Yield everything in a job that must not be shown: redacted values, credentials, and the passwords in them."""
@@ -50,8 +53,12 @@ def _file(redactor: Redactor, file: dict[str, Any]) -> dict[str, Any]:
     """Mask the content of a file, which may hold a secret that its base64 text does not show."""
     if "content" not in file:
         return file
-    content = redactor.bytes(b64decode(file["content"]))
-    return {**file, "content": b64encode(content).decode("ascii")}
+    content = b64decode(file["content"])
+    if len(content) > LARGEST_SHOWN:
+        return {name: value for name, value in file.items() if name != "content"} | {
+            "sizeBytes": len(content)
+        }
+    return {**file, "content": b64encode(redactor.bytes(content)).decode("ascii")}
 
 
 def _clean(redactor: Redactor, value: Any) -> Any:
