@@ -11,15 +11,16 @@ import random
 from pathlib import Path
 
 import pytest
-from faulty_proxy import Fault
-from queue_chaos import Chaos, Course, figures, troubles
+from faulty_proxy import Fault, Weather
+from queue_chaos import Chaos, Course, troubles
 from queue_fleet import Fleet, require_networks, stop_and_go, until, why_no_networks
-from queue_history import outcome_counts, violations
+from queue_history import History, outcome_counts, violations
 from queue_scene import BODIES, staged
 
 SEED = int(os.environ.get("RUNWRIGHT_SEED", random.SystemRandom().randrange(1 << 30)))
 IS_LONG = os.environ.get("RUNWRIGHT_LONG") == "1"
 JOBS = int(os.environ.get("RUNWRIGHT_CHAOS_JOBS", "5000" if IS_LONG else "300"))
+DELIVERED = 500 if IS_LONG else 60
 LONGEST = 3_600.0 if IS_LONG else 75.0
 
 
@@ -29,6 +30,20 @@ def store_url(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
         return f"sqlite:///{folder}/jobs.db"
     url: str = request.getfixturevalue("postgres").create_database()
     return url
+
+
+def told(chaos: Chaos, history: History) -> str:
+    """Return the figures of a course in one line."""
+    values = {
+        "bad times": f"{chaos.bad_seconds:.0f} s",
+        "then": f"{chaos.calm_seconds:.1f} s",
+        "faults": dict(chaos.faults),
+        "messages": {str(fault): count for fault, count in chaos.proxy.counts.items()},
+        "attempts": dict(outcome_counts(history)),
+        "samples": chaos.samples,
+        "workers that ended themselves": chaos.self_ended,
+    }
+    return ", ".join(f"{name}: {value}" for name, value in values.items())
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
@@ -47,18 +62,7 @@ def test_whatever_fails_every_job_ends_exactly_once(
         history = asyncio.run(chaos.run())
     finally:
         fleet.close()
-    told = figures(
-        [
-            ("bad times", f"{chaos.bad_seconds:.0f} s"),
-            ("then", f"{chaos.calm_seconds:.1f} s"),
-            ("faults", dict(chaos.faults)),
-            ("messages", {str(fault): count for fault, count in chaos.proxy.counts.items()}),
-            ("attempts", dict(outcome_counts(history))),
-            ("samples", chaos.samples),
-            ("ended by themselves", sum(len(worker.deaths) for worker in fleet.workers)),
-        ]
-    )
-    print(told)
+    print(told(chaos, history))
     assert violations(history) == []
     assert sorted(chaos.crowds) == []
     assert troubles(fleet, chaos.proxy) == []
@@ -66,6 +70,29 @@ def test_whatever_fails_every_job_ends_exactly_once(
     assert chaos.proxy.statuses["jobs", 201] > JOBS, "no submission was repeated"
     assert set(chaos.proxy.counts) == set(Fault)
     assert outcome_counts(history)["lost"], "no lease has lapsed"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_words_that_are_lost_late_or_said_twice_change_no_outcome(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    print(f"RUNWRIGHT_SEED={SEED}")
+    fleet = Fleet(tmp_path, store_url(kind, request, tmp_path))
+    faults = (Fault.DROPPED, Fault.UNANSWERED, Fault.DELAYED, Fault.DOUBLED)
+    weather = Weather(0.2, faults, 1.0)
+    course = Course(jobs=DELIVERED, seed=SEED, longest=LONGEST, weather=weather, breaks=False)
+    try:
+        chaos = Chaos(course, fleet, None)
+        history = asyncio.run(chaos.run())
+    finally:
+        fleet.close()
+    print(told(chaos, history))
+    assert violations(history) == []
+    assert sorted(chaos.crowds) == []
+    assert troubles(fleet, chaos.proxy) == []
+    assert len(history.jobs) == len(set(chaos.ids.values())) == DELIVERED
+    assert chaos.proxy.statuses["jobs", 201] > DELIVERED, "no submission was repeated"
+    assert min(chaos.proxy.counts[fault] for fault in faults) > DELIVERED // 2
 
 
 @pytest.mark.parametrize("is_fenced", [True, False], ids=["fenced", "control"])
@@ -107,25 +134,27 @@ def test_what_a_stale_worker_says_is_refused(
         assert "job 1: attempt 2 is completed without having been worked on" in found
 
 
-@pytest.mark.parametrize("how", ["both", "to the server", "to the worker", "unplugged"])
+@pytest.mark.parametrize("how", ["both", "to the server", "to the worker", "unplugged", "control"])
 def test_a_worker_that_is_cut_off_stops_before_another_one_has_its_job(how: str, tmp_path: Path) -> None:
     require_networks()
+    is_heedful = how != "control"
 
     async def play() -> None:
-        names = ("a", "b", "c")
-        async with staged(tmp_path, f"sqlite:///{tmp_path}/jobs.db", networks=names) as scene:
+        names, store = ("a", "b", "c"), f"sqlite:///{tmp_path}/jobs.db"
+        async with staged(tmp_path, store, networks=names, is_heedful=is_heedful) as scene:
             for name in names:
                 scene.add_worker(name, "--slots", "2")
             job_id = await scene.submit()
             await scene.is_worked_on(job_id, 1)
             victim = next(name for name in names if scene.fleet.at_work(name))
             network = scene.fleet.networks[victim]
-            network.unplug() if how == "unplugged" else network.cut(how)
+            network.unplug() if how == "unplugged" else network.cut(how if is_heedful else "both")
             seconds = await scene.is_with_another(job_id, victim)
-            assert not scene.fleet.at_work(victim), f"{victim} still works on what another one has"
+            assert bool(scene.fleet.at_work(victim)) is not is_heedful, "one job is at work in two places"
             assert seconds < 30
             print(f"reassigned after {seconds:.1f} s")
             network.plug() if how == "unplugged" else network.heal()
+            await until(lambda: not scene.fleet.at_work(victim), f"nothing is left at {victim}", 10.0)
             assert [await scene.says(victim, job_id, 1, route) for route in BODIES] == [404] * len(BODIES)
             more = await scene.submit()
             await scene.is_worked_on(more, 1)

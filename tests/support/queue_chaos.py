@@ -38,6 +38,8 @@ CALM_SHARE = 0.97
 STUCK_SECONDS = 60.0
 """How long after the end of the bad times jobs may take to end."""
 
+SAMPLE_SECONDS = 0.05
+
 EVER = 1_000_000
 """Lapsed leases are no reason to give a job up here."""
 
@@ -54,6 +56,7 @@ class Course(Struct, frozen=True, kw_only=True):
         lease: Seconds.
         weather: Between the workers and the server.
         pause: Seconds between two faults of processes, on average.
+        breaks: False if the messages alone have faults.
     """
 
     jobs: int
@@ -62,6 +65,7 @@ class Course(Struct, frozen=True, kw_only=True):
     lease: float = 3.0
     weather: Weather = Weather(0.02)
     pause: float = 1.5
+    breaks: bool = True
 
 
 class Errand(Struct, frozen=True, kw_only=True):
@@ -177,6 +181,11 @@ class Chaos:
             await self.proxy.close()
             await store.close()
 
+    @property
+    def self_ended(self) -> int:
+        """How many workers ended themselves since their main loop did not stop a job in time."""
+        return sum(len(worker.deaths) for worker in self._fleet.workers)
+
     async def _close(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
@@ -223,6 +232,8 @@ class Chaos:
 
     def _choices(self) -> list[tuple[str, str, Callable[[], Awaitable[None]]]]:
         fleet = self._fleet
+        if not self._course.breaks:
+            return []
         found: list[tuple[str, str, Callable[[], Awaitable[None]]]] = []
         for worker in fleet.workers:
             found += 2 * [(worker.name, "worker killed", partial(self._kill, worker))]
@@ -315,7 +326,7 @@ class Chaos:
                 counts = [row.counts for row in await store.queues()]
                 self._ended = sum(each.get(state, 0) for each in counts for state in FINAL_JOB_STATES)
                 self.samples += 1
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _good_times(self) -> None:
         """Let all jobs end, and then the processes."""
@@ -376,8 +387,3 @@ def troubles(fleet: Fleet, proxy: FaultyProxy) -> list[str]:
         if status != -9  # a worker whose main loop does not stop a job in time ends itself
     ]
     return found + proxy.troubles
-
-
-def figures(values: Sequence[tuple[str, object]]) -> str:
-    """Return figures in one line."""
-    return ", ".join(f"{name} {value}" for name, value in values)

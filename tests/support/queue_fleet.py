@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from queue_launcher import UNFENCED
+from queue_launcher import HEEDLESS, UNFENCED
 
 LAUNCHER = Path(__file__).with_name("queue_launcher.py")
 PATIENCE = 60.0
@@ -266,6 +266,7 @@ class Fleet:
         store: URL of the store.
         lease: Seconds.
         is_fenced: False for a server that takes the word of workers whose lease has passed on.
+        is_heedful: False for workers that go on with their jobs when they can't renew their leases.
 
     Attributes:
         server: The server; not started.
@@ -273,7 +274,15 @@ class Fleet:
         networks: Of those workers that have one of their own, by name.
     """
 
-    def __init__(self, folder: Path, store: str, *, lease: float = 3.0, is_fenced: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: str,
+        *,
+        lease: float = 3.0,
+        is_fenced: bool = True,
+        is_heedful: bool = True,
+    ) -> None:
         self.folder = folder
         self.store = store
         self.lease = lease
@@ -284,6 +293,7 @@ class Fleet:
         listen = ("--listen", f"127.0.0.1:{self.port}", "--lease", f"{lease}s")
         command = [sys.executable, str(LAUNCHER), "--store", store, "serve", *listen]
         more = {} if is_fenced else {UNFENCED: "1"}
+        self._worker_env = quiet_environment(**({} if is_heedful else {HEEDLESS: "1"}))
         self.server = Member("server", command, folder / "server.log", quiet_environment(**more))
         self.token_file = folder / "worker.token"
         self.token_file.write_text(self.token("w", "worker"))
@@ -338,7 +348,7 @@ class Fleet:
             *options,
         ]
         command = [*(network.inside() if network else ()), sys.executable, str(LAUNCHER), *words]
-        self.workers.append(Member(name, command, self.folder / f"{name}.log", self._env))
+        self.workers.append(Member(name, command, self.folder / f"{name}.log", self._worker_env))
         return self.workers[-1]
 
     def work_dir(self, name: str) -> Path:

@@ -161,26 +161,30 @@ def _false_words(history: History) -> Iterator[str]:
 def _above_limits(history: History) -> Iterator[str]:
     for queue in history.queues:
         jobs = [job for job in history.jobs if job.row.queue == queue.name]
-        if queue.limit and (most := most_at_a_time(jobs)) > queue.limit:
-            yield f"queue {queue.name}: {most} jobs at a time, and its limit is {queue.limit}"
+        if queue.limit:
+            for text in excesses(jobs, queue.limit):
+                yield f"queue {queue.name}: {text}"
         for key in sorted({job.row.key for job in jobs if job.row.key} if queue.key_limit else ()):
-            most = most_at_a_time(job for job in jobs if job.row.key == key)
-            if most > queue.key_limit:
-                yield f"queue {queue.name}: {most} jobs of key {key} at a time, and its limit is {queue.key_limit}"
+            for text in excesses((job for job in jobs if job.row.key == key), queue.key_limit):
+                yield f"queue {queue.name}, key {key}: {text}"
 
 
-def most_at_a_time(jobs: Iterable[JobHistory]) -> int:
-    """Return how many attempts ran at the same time, at most; one may begin when another ends."""
-    changes: list[tuple[datetime, int]] = []
+def excesses(jobs: Iterable[JobHistory], limit: int) -> Iterator[str]:
+    """Find spans in which more attempts ran than may; one may begin when another ends."""
+    changes: list[tuple[datetime, bool, str]] = []
     for attempt in (attempt for job in jobs for attempt in job.attempts):
-        changes.append((attempt.started_at, 1))
+        name = f"{attempt.job_id}.{attempt.number}"
+        changes.append((attempt.started_at, True, name))
         if attempt.ended_at is not None:
-            changes.append((attempt.ended_at, -1))
-    running = most = 0
-    for _, change in sorted(changes):
-        running += change
-        most = max(most, running)
-    return most
+            changes.append((attempt.ended_at, False, name))
+    running: set[str] = set()
+    since: datetime | None = None
+    for at, begins, name in sorted(changes):
+        if since is not None:
+            span = f"{(at - since).total_seconds():g} s from {since:%H:%M:%S.%f} on"
+            yield f"{len(running)} jobs for {span}, and the limit is {limit}: {sorted(running)}"
+        running = running | {name} if begins else running - {name}
+        since = at if len(running) > limit else None
 
 
 def outcome_counts(history: History) -> Counter[str]:

@@ -1,12 +1,14 @@
-"""The `runwright` command, with a queue that takes the word of workers whose lease has passed on if that is asked for.
+"""The `runwright` command, without one of its protections if that is asked for: the controls of tests of faults.
 
-The variable that asks for it means nothing to Runwright itself: this is the control of the tests of fencing.
+The variables that ask for it mean nothing to Runwright itself. With the one, a queue takes the word of workers whose
+lease has passed on; with the other, a worker goes on with its jobs whether it has heard from the server or not.
 """
 
 import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from msgspec import structs
@@ -14,10 +16,12 @@ from msgspec import structs
 from runwright.cli.main import command
 from runwright.core.job_rows import Claim, Claimed, Ended, Ending, JobLease
 from runwright.core.job_wire import ExecutionLogEntry
+from runwright.engines.lease_clock import HeldJob
 from runwright.ports.jobs import JobStore
 from runwright.wiring import server
 
 UNFENCED = "QUEUE_TEST_UNFENCED"
+HEEDLESS = "QUEUE_TEST_HEEDLESS"
 
 
 class UnfencedStore:
@@ -53,4 +57,7 @@ if __name__ == "__main__":
     if os.environ.get(UNFENCED):
         opened = server.open_jobs
         server.open_jobs = lambda store=None: UnfencedStore(opened(store))
+    if os.environ.get(HEEDLESS):
+        for name in ("stop_at", "kill_at", "end_at"):
+            setattr(HeldJob, name, property(lambda _: inf))
     sys.exit(command())

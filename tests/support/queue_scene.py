@@ -131,17 +131,17 @@ class Scene:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, store: str, *, is_fenced: bool = True, networks: Sequence[str] = ()
+    folder: Path, store: str, *, networks: Sequence[str] = (), **protections: bool
 ) -> AsyncIterator[Scene]:
     """Set a scene, and clear it away at the end.
 
     Args:
         folder: For everything.
         store: URL of the store.
-        is_fenced: As of `Fleet`.
         networks: Workers that are to have one of their own.
+        protections: As of `Fleet`.
     """
-    fleet = Fleet(folder, store, is_fenced=is_fenced)
+    fleet = Fleet(folder, store, **protections)
     proxy = FaultyProxy(fleet.port, random.Random(0))
     opened = open_job_store(store)
     try:

@@ -173,14 +173,14 @@ TWICE = history(job(COMPLETED), job(COMPLETED, job_id=2, begins=0.5))
         ),
         (
             history(*TWICE.jobs, queues=[QueueSettings(name="q", limit=1)]),
-            "queue q: 2 jobs at a time, and its limit is 1",
+            "queue q: 2 jobs for 0.5 s from 00:00:01.500000 on, and the limit is 1",
         ),
         (
             history(
                 *(structs.replace(each, row=structs.replace(each.row, key="k")) for each in TWICE.jobs),
                 queues=[QueueSettings(name="q", key_limit=1)],
             ),
-            "queue q: 2 jobs of key k at a time, and its limit is 1",
+            "queue q, key k: 2 jobs for 0.5 s",
         ),
     ],
 )
