@@ -187,6 +187,31 @@ def test_the_first_lease_is_short_and_a_heartbeat_makes_it_whole(check):
     check(work)
 
 
+def test_a_heartbeat_that_comes_late_makes_no_lease_shorter(check):
+    async def work(store):
+        await store.submit([new_job()], at())
+        await store.exchange([], claim(), at())
+        for second in (10, 4):
+            beat = Beat(worker="w1", job_ids=(1,), lease_seconds=25.0)
+            assert (await store.heartbeat(beat, at(second))).known == (1,)
+        assert (await store.job(1)).lease_until == at(35)
+        assert await store.expire(at(34)) == []
+
+    check(work)
+
+
+def test_an_attempt_that_was_asked_for_before_the_last_one_ended_begins_after_it(check):
+    async def work(store):
+        await store.submit([new_job()], at())
+        await take(store, now=1)
+        assert await store.expire(at(60)) == [JobLease(1, 1)]
+        await take(store, now=50)
+        first, second = await store.attempts(1)
+        assert first.ended_at == second.started_at == (await store.job(1)).started_at == at(60)
+
+    check(work)
+
+
 def test_a_heartbeat_keeps_only_what_that_worker_holds_there(check):
     async def work(store):
         await store.submit([new_job(), new_job(), new_job("docs"), new_job(), new_job()], at())

@@ -44,7 +44,7 @@ class JobStore(Protocol):
     When a call that writes returns, what it wrote survives power loss. Calls that come at the same time share a commit.
     Every write to a job that is being worked on names its lease, and the statement itself refuses a stale one.
     How many jobs of a queue or of a key run is always counted from leases, never kept. `now` comes from the caller,
-    whose clock never goes back.
+    whose clock never goes back; calls that waited for a store which was away may be made in another order.
     """
 
     async def submit(self, jobs: Sequence[NewJob], now: datetime) -> list[int]:
@@ -65,7 +65,7 @@ class JobStore(Protocol):
         ...
 
     async def heartbeat(self, beat: Beat, now: datetime) -> BeatAnswer:
-        """Keep the leases that the worker holds, and tell it which they are."""
+        """Keep the leases that the worker holds, and tell it which they are; a late call makes none shorter."""
         ...
 
     async def promote(self, now: datetime) -> int:

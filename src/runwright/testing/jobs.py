@@ -155,10 +155,11 @@ class MemoryJobStore(MemoryTokens):
         return min(found, key=lambda job: (-job.row.priority, job.turn, job.row.id), default=None)
 
     def _give(self, job: StoredJob, claim: Claim, digest: bytes, now: datetime) -> Claimed:
+        begun = max(now, job.row.available_at)
         job.set(
             state=JobState.PROCESSING,
             attempt=job.row.attempt + 1,
-            started_at=now,
+            started_at=begun,
             heartbeat_at=now,
             finished_at=None,
             lease_until=now + timedelta(seconds=claim.first_seconds),
@@ -167,7 +168,7 @@ class MemoryJobStore(MemoryTokens):
         )
         job.ready, job.boot_id, job.token_id = None, claim.boot_id, claim.token_id
         row = job.row
-        job.attempts.append(StoredAttempt(JobLease(row.id, row.attempt), claim.worker, now, digest))
+        job.attempts.append(StoredAttempt(JobLease(row.id, row.attempt), claim.worker, begun, digest))
         return Claimed(
             job_id=row.id,
             queue=row.queue,
@@ -192,7 +193,8 @@ class MemoryJobStore(MemoryTokens):
             if beat.queue in ("", held[number].row.queue)
         ]
         for job in known:
-            job.set(heartbeat_at=now, lease_until=now + timedelta(seconds=beat.lease_seconds))
+            until = now + timedelta(seconds=beat.lease_seconds)
+            job.set(heartbeat_at=now, lease_until=max(job.row.lease_until or until, until))
         return BeatAnswer(
             known=tuple(job.row.id for job in known),
             cancel=tuple(job.row.id for job in known if job.row.cancel_reason),

@@ -342,7 +342,8 @@ BEGIN
     RETURN QUERY
     WITH given AS (
       UPDATE jobs SET
-        state = 'processing', ready = NULL, attempt = jobs.attempt + 1, started_at = _now, heartbeat_at = _now,
+        state = 'processing', ready = NULL, attempt = jobs.attempt + 1,
+        started_at = greatest(_now, jobs.available_at), heartbeat_at = _now,
         finished_at = NULL, lease_until = _until, worker = _worker, boot_id = _boot_id, token_id = _token_id,
         message = '""', digest = picked.digest
       FROM unnest(_picked, _digests) WITH ORDINALITY AS picked (id, digest, place)

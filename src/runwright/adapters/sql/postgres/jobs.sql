@@ -8,7 +8,7 @@ SELECT * FROM exchange_jobs(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
 SELECT lock_limited_queues(%b)
 
 -- name: heartbeat
-UPDATE jobs SET heartbeat_at = %b, lease_until = %b
+UPDATE jobs SET heartbeat_at = %b, lease_until = greatest(lease_until, %b)
 WHERE id = ANY (%b) AND state = 'processing' AND worker = %b AND boot_id = %b AND queue = coalesce(%b, queue)
 RETURNING id, cancel_reason::TEXT <> '""'
 

@@ -117,12 +117,12 @@ CROSS JOIN job_payloads ON job_payloads.id = jobs.id
 
 -- name: give
 UPDATE jobs SET
-  state = 'processing', ready = NULL, attempt = attempt + 1, started_at = ?3, heartbeat_at = ?3, finished_at = NULL,
-  lease_until = ?4, worker = ?5, boot_id = ?6, token_id = ?7, digest = ?2, message = ''
+  state = 'processing', ready = NULL, attempt = attempt + 1, started_at = max(?3, available_at),
+  heartbeat_at = ?3, finished_at = NULL, lease_until = ?4, worker = ?5, boot_id = ?6, token_id = ?7, digest = ?2, message = ''
 WHERE id = ?1 AND ready = 1
 
 -- name: heartbeat
-UPDATE jobs SET heartbeat_at = ?2, lease_until = ?3
+UPDATE jobs SET heartbeat_at = ?2, lease_until = max(lease_until, ?3)
 WHERE id = ?1 AND state = 'processing' AND worker = ?4 AND boot_id = ?5 AND (?6 = '' OR queue = ?6)
 RETURNING id, cancel_reason <> ''
 
