@@ -63,9 +63,7 @@ def test_whatever_fails_every_job_ends_exactly_once(
     finally:
         fleet.close()
     print(told(chaos, history))
-    assert violations(history) == []
-    assert sorted(chaos.crowds) == []
-    assert troubles(fleet, chaos.proxy) == []
+    assert (violations(history), sorted(chaos.crowds), troubles(fleet, chaos.proxy)) == ([], [], [])
     assert len(history.jobs) == len(set(chaos.ids.values())) == JOBS
     assert chaos.proxy.statuses["jobs", 201] > JOBS, "no submission was repeated"
     assert set(chaos.proxy.counts) == set(Fault)
@@ -87,9 +85,7 @@ def test_words_that_are_lost_late_or_said_twice_change_no_outcome(
     finally:
         fleet.close()
     print(told(chaos, history))
-    assert violations(history) == []
-    assert sorted(chaos.crowds) == []
-    assert troubles(fleet, chaos.proxy) == []
+    assert (violations(history), sorted(chaos.crowds), troubles(fleet, chaos.proxy)) == ([], [], [])
     assert len(history.jobs) == len(set(chaos.ids.values())) == DELIVERED
     assert chaos.proxy.statuses["jobs", 201] > DELIVERED, "no submission was repeated"
     assert min(chaos.proxy.counts[fault] for fault in faults) > DELIVERED // 2
