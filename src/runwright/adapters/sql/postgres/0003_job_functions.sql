@@ -37,10 +37,14 @@ CREATE FUNCTION digest_of_labels(_labels TEXT[]) RETURNS UUID LANGUAGE sql IMMUT
   SELECT md5(array_to_string(_labels, E'\n'))::UUID
 $$;
 
+-- What each exchange calls is PL/pgSQL, which keeps its plans; SQL that can't be inlined is planned anew at each call.
+
 -- Wakes those who wait for jobs of these queues, once this is committed.
-CREATE FUNCTION announce_jobs(_queues TEXT[]) RETURNS VOID LANGUAGE sql VOLATILE AS $$
-  SELECT pg_notify('runwright_jobs', CASE WHEN length(queue) <= 1000 THEN queue ELSE '' END)
-  FROM (SELECT DISTINCT unnest(_queues) AS queue) AS announced
+CREATE FUNCTION announce_jobs(_queues TEXT[]) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  PERFORM pg_notify('runwright_jobs', CASE WHEN length(queue) <= 1000 THEN queue ELSE '' END)
+  FROM (SELECT DISTINCT unnest(_queues) AS queue) AS announced;
+END
 $$;
 
 -- The turn of a job that comes to wait: behind the jobs of its key, and not before those whose turn it is now.
@@ -131,6 +135,30 @@ BEGIN
 END
 $$;
 
+-- Ends attempts that completed their jobs and say no more, as most do; returns the places of those that were held.
+CREATE FUNCTION complete_attempts(_jobs BIGINT[], _attempts INTEGER[], _now TIMESTAMPTZ)
+RETURNS BIGINT[] LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  _queues   TEXT[];
+  _accepted BIGINT[];
+BEGIN
+  WITH ended AS (
+    UPDATE jobs SET state = 'completed', finished_at = _now, lease_until = NULL
+    FROM (
+      SELECT job, attempt, min(place) AS place
+      FROM unnest(_jobs, _attempts) WITH ORDINALITY AS said (job, attempt, place) GROUP BY job, attempt
+    ) AS said
+    WHERE jobs.id = said.job AND jobs.attempt = said.attempt AND jobs.state = 'processing'
+    RETURNING jobs.queue, said.place
+  )
+  SELECT array_agg(place), array_agg(DISTINCT queue) INTO _accepted, _queues FROM ended;
+
+  PERFORM announce_jobs(array_agg(name)) FROM job_queues
+  WHERE name = ANY (_queues) AND (most > 0 OR most_a_key > 0) HAVING count(*) > 0;
+  RETURN _accepted;
+END
+$$;
+
 -- Returns for each last word what became of it. The same may stand there twice.
 CREATE FUNCTION end_attempts(
   _jobs BIGINT[], _attempts INTEGER[], _verdicts TEXT[], _messages TEXT[], _now TIMESTAMPTZ
@@ -138,48 +166,52 @@ CREATE FUNCTION end_attempts(
 DECLARE
   _accepted BIGINT[];
 BEGIN
-  WITH said AS MATERIALIZED (
-    SELECT DISTINCT ON (job, attempt) job, attempt, verdict, message::JSON AS message, place
-    FROM unnest(_jobs, _attempts, _verdicts, _messages)
-      WITH ORDINALITY AS said (job, attempt, verdict, message, place)
-    ORDER BY job, attempt, place
-  ), ended AS (
-    UPDATE jobs SET
-      (state, ready, turn, failures, available_at, finished_at, message) = (
-        SELECT
-          next.state,
-          CASE next.state WHEN 'queued' THEN true WHEN 'errored' THEN false END,
-          CASE WHEN next.state IN ('queued', 'errored') THEN next_turn(queue, priority, key) ELSE turn END,
-          failures + (next.state IN ('errored', 'failed'))::INTEGER,
-          CASE next.state
-            WHEN 'queued' THEN _now
-            WHEN 'errored' THEN _now + job_retry_delay(failures + 1, retry_delay)
-            ELSE available_at
-          END,
-          CASE WHEN next.state <> 'queued' THEN _now END,
-          job_message_after(next.state, said.message, cancel_reason)
-        FROM (
-          SELECT job_state_after(said.verdict, failures, max_attempts, cancel_reason::TEXT <> '""') AS state
-        ) AS next
-      ),
-      lease_until = NULL,
-      digest = CASE WHEN said.verdict = 'completed' AND said.message::TEXT = '""' THEN digest END
-    FROM said
-    WHERE jobs.id = said.job AND jobs.attempt = said.attempt AND jobs.state = 'processing'
-    RETURNING jobs.id, jobs.queue, jobs.state, jobs.digest, said.verdict, said.message, said.place
-  ), closed AS (
-    INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
-    SELECT
-      before.id, before.attempt, before.worker, before.digest, before.started_at, _now, ended.verdict,
-      CASE WHEN ended.state = 'canceled' THEN 'canceled' ELSE ended.verdict END, ended.message
-    FROM ended JOIN jobs AS before ON before.id = ended.id  -- as it was when this statement began
-    WHERE ended.digest IS NULL
-  ), told AS (
-    SELECT announce_jobs(array_agg(queue)) FROM ended
-    WHERE state = 'queued' OR queue IN (SELECT name FROM job_queues WHERE most > 0 OR most_a_key > 0)
-    HAVING count(*) > 0
-  )
-  SELECT array_agg(place) INTO _accepted FROM ended LEFT JOIN told ON true;
+  IF 'completed' = ALL (_verdicts) AND '""' = ALL (_messages) THEN
+    _accepted := complete_attempts(_jobs, _attempts, _now);
+  ELSE
+    WITH said AS MATERIALIZED (
+      SELECT DISTINCT ON (job, attempt) job, attempt, verdict, message::JSON AS message, place
+      FROM unnest(_jobs, _attempts, _verdicts, _messages)
+        WITH ORDINALITY AS said (job, attempt, verdict, message, place)
+      ORDER BY job, attempt, place
+    ), ended AS (
+      UPDATE jobs SET
+        (state, ready, turn, failures, available_at, finished_at, message) = (
+          SELECT
+            next.state,
+            CASE next.state WHEN 'queued' THEN true WHEN 'errored' THEN false END,
+            CASE WHEN next.state IN ('queued', 'errored') THEN next_turn(queue, priority, key) ELSE turn END,
+            failures + (next.state IN ('errored', 'failed'))::INTEGER,
+            CASE next.state
+              WHEN 'queued' THEN _now
+              WHEN 'errored' THEN _now + job_retry_delay(failures + 1, retry_delay)
+              ELSE available_at
+            END,
+            CASE WHEN next.state <> 'queued' THEN _now END,
+            job_message_after(next.state, said.message, cancel_reason)
+          FROM (
+            SELECT job_state_after(said.verdict, failures, max_attempts, cancel_reason::TEXT <> '""') AS state
+          ) AS next
+        ),
+        lease_until = NULL,
+        digest = CASE WHEN said.verdict = 'completed' AND said.message::TEXT = '""' THEN digest END
+      FROM said
+      WHERE jobs.id = said.job AND jobs.attempt = said.attempt AND jobs.state = 'processing'
+      RETURNING jobs.id, jobs.queue, jobs.state, jobs.digest, said.verdict, said.message, said.place
+    ), closed AS (
+      INSERT INTO job_attempts (job, number, worker, digest, started_at, ended_at, verdict, outcome, message)
+      SELECT
+        before.id, before.attempt, before.worker, before.digest, before.started_at, _now, ended.verdict,
+        CASE WHEN ended.state = 'canceled' THEN 'canceled' ELSE ended.verdict END, ended.message
+      FROM ended JOIN jobs AS before ON before.id = ended.id  -- as it was when this statement began
+      WHERE ended.digest IS NULL
+    ), told AS (
+      SELECT announce_jobs(array_agg(queue)) FROM ended
+      WHERE state = 'queued' OR queue IN (SELECT name FROM job_queues WHERE most > 0 OR most_a_key > 0)
+      HAVING count(*) > 0
+    )
+    SELECT array_agg(place) INTO _accepted FROM ended LEFT JOIN told ON true;
+  END IF;
 
   IF cardinality(_accepted) = cardinality(_jobs) THEN
     RETURN array_fill('accepted'::TEXT, ARRAY[cardinality(_jobs)]);
@@ -200,12 +232,14 @@ END
 $$;
 
 -- Lets one at a time claim from queues with limits, since who counts leases must not miss those of another.
-CREATE FUNCTION lock_limited_queues(_queues TEXT[]) RETURNS VOID LANGUAGE sql VOLATILE AS $$
-  SELECT pg_advisory_xact_lock(1919776114, number) FROM (
+CREATE FUNCTION lock_limited_queues(_queues TEXT[]) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(1919776114, number) FROM (
     SELECT DISTINCT hashtext(name) AS number FROM job_queues
     WHERE name = ANY (_queues) AND (most > 0 OR most_a_key > 0)
     ORDER BY number
-  ) AS limited
+  ) AS limited;
+END
 $$;
 
 -- The first jobs of a queue that a worker with these labels may have, whether or not others are about to take them.
