@@ -19,7 +19,7 @@ from queue_scene import BODIES, staged
 
 SEED = int(os.environ.get("RUNWRIGHT_SEED", random.SystemRandom().randrange(1 << 30)))
 IS_LONG = os.environ.get("RUNWRIGHT_LONG") == "1"
-JOBS = int(os.environ.get("RUNWRIGHT_CHAOS_JOBS", "5000" if IS_LONG else "300"))
+JOBS = int(os.environ.get("RUNWRIGHT_CHAOS_JOBS", "5000" if IS_LONG else "150"))
 DELIVERED = 500 if IS_LONG else 60
 LONGEST = 3_600.0 if IS_LONG else 75.0
 

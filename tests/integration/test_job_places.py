@@ -76,8 +76,15 @@ def test_a_place_is_nobody_elses(rig: Rig) -> None:
     assert do(rig.places.remove(other)) == []
 
 
+@pytest.fixture
+def narrow_umask() -> Iterator[None]:
+    former = os.umask(0o077)
+    yield
+    os.umask(former)
+
+
+@pytest.mark.usefixtures("narrow_umask")
 def test_files(rig: Rig) -> None:
-    os.umask(0o077)
     at = datetime(2020, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
     assert rig.write("a/b/plain.txt", b"x\0y", modified_at=at) == 0o644
     assert rig.write("run.sh", b"#!/bin/sh\n") == 0o755

@@ -132,6 +132,10 @@ class Network:
         """Remove it; what runs in it must have ended."""
         self._holder.kill()
         self._holder.wait(PATIENCE)
+        with suppress(
+            OSError
+        ):  # the namespace may have taken it along already, which takes the system a moment
+            _run("ip", "link", "del", self._link)
 
     def _rule(self, action: str, chain: str) -> None:
         _run(*self.inside(), "iptables", action, chain, "-j", "DROP")

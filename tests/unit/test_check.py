@@ -297,6 +297,11 @@ def test_the_command_among_arguments_is_read_as_shell_text() -> None:
 EACH = {"cmd": "x {{.item}} {{.index}} {{.item.name}}", "for_each": "{{.l}}", "depends_on": ["list"]}
 
 
+def test_outputs_of_cached_items_name_the_item() -> None:
+    good = {**EACH, "cache": True, "outputs": ["{{.item}}.o", "{{.index}}/log"]}
+    assert decode({"list": {"cmd": "x", "register": "l"}, "each": good}).tasks["each"].cache
+
+
 def test_a_task_for_each_item() -> None:
     listing = {"cmd": "x", "register": "l"}
     each = {**EACH, "pool": 2, "item_failures": "ignore", "pre": "y {{.item}}", "env": {"I": "{{.item}}"}}

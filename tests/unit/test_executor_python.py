@@ -368,7 +368,8 @@ def test_closing_waits_for_threads(bench: Bench) -> None:
         module.gate.set()
         await closing
         assert module.ended.is_set()
-        await work
+        with pytest.raises(TaskFailed, match="its session was closed while it ran"):
+            await work
 
     asyncio.run(run())
 
