@@ -46,13 +46,12 @@ class Unprotected(Project):
     Args:
         root: The project's directory.
         change: ``module.NAME=value``.
-        is_measured: Leave out what measures coverage, since memory is looked at.
     """
 
-    def __init__(self, root: Path, change: str, *, is_measured: bool = False) -> None:
+    def __init__(self, root: Path, change: str) -> None:
         super().__init__(root)
         self.change = change
-        self.hidden = ("COVERAGE", "RUNWRIGHT") if is_measured else ("RUNWRIGHT",)
+        self.hidden = ("RUNWRIGHT",)
 
     def start(self, *words: str, **options: Any) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -519,14 +518,6 @@ def test_more_followers_than_there_may_be_are_told(tmp_path: Path) -> None:
 
 
 # -- life --------------------------------------------------------------------------------------------------------
-
-
-def test_an_idle_server_is_small(tmp_path: Path) -> None:
-    project = Unprotected(tmp_path, "runwright.web.limits.CHUNK_SECONDS=15.0", is_measured=True)
-    with serving(project, f"sqlite:///{tmp_path}/jobs.db") as server:
-        assert server.ask("GET", "/healthz").status == 200
-        print(f"{server.rss() / MIB:.0f} MiB")
-        assert server.rss() < 80 * MIB
 
 
 def test_a_server_that_is_told_to_stop_ends_what_waits_in_good_order(server: Server) -> None:

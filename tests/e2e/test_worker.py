@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_queue import PATIENCE, RUNWRIGHT, QueueServer, own_environment, quiet_environment, wait_for
+from served_queue import PATIENCE, RUNWRIGHT, QueueServer, own_environment, wait_for
 
 LEASE = 3.0
 STUBBORN = "trap '' TERM INT HUP; touch \"$MARK\"; while :; do sleep 0.1; done"
@@ -361,26 +360,6 @@ def test_two_workers_do_not_share_a_directory(fleet: Fleet) -> None:
     second = fleet.worker("w", ready=False)
     assert second.wait(30) == 1
     assert "another worker uses" in fleet.log("w").read_text()
-
-
-def test_an_idle_worker_costs_next_to_nothing(fleet: Fleet) -> None:
-    worker = fleet.worker("w", env=quiet_environment())
-    fleet.wait(fleet.submit("true"), "completed")
-
-    def cpu() -> float:
-        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    before, begun = cpu(), time.monotonic()
-    time.sleep(10)
-    share = (cpu() - before) / (time.monotonic() - begun)
-    status = Path(f"/proc/{worker.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    memory = int(found[1]) / 1024
-    print(f"an idle worker: {memory:.1f} MiB, {100 * share:.2f} % of a processor")
-    assert memory < 45
-    assert share < 0.005
 
 
 def test_doctor_tries_what_a_worker_needs(fleet: Fleet) -> None:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import pytest
 
 from runwright.adapters import job_trees
-from runwright.adapters.job_places import DirectoryPlaces, in_thread
+from runwright.adapters.job_places import DirectoryPlaces
+from runwright.adapters.waiting import in_thread
 from runwright.core.errors import TaskFailed
 from runwright.core.job import Job, JobFile
 from runwright.ports.jobs import GivenJob, JobLimits, JobPlace

@@ -55,8 +55,8 @@ class UnfencedStore:
 
 if __name__ == "__main__":
     if os.environ.get(UNFENCED):
-        opened = server.open_jobs
-        server.open_jobs = lambda store=None: UnfencedStore(opened(store))
+        opened = server.open_job_store
+        server.open_job_store = lambda store=None: UnfencedStore(opened(store))
     if os.environ.get(HEEDLESS):
         for name in ("stop_at", "kill_at", "end_at"):
             setattr(HeldJob, name, property(lambda _: inf))

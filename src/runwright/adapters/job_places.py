@@ -1,6 +1,5 @@
 """Places of jobs as directories of the worker."""
 
-import asyncio
 import os
 import stat
 import tempfile
@@ -9,15 +8,13 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Event
-from typing import TypeVar
 
 from runwright.adapters.job_trees import folder, kind_of, path_failure, remove_tree, used_bytes
+from runwright.adapters.waiting import in_thread
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.job import JobFile
 from runwright.core.job_paths import file_names, path_names
 from runwright.ports.jobs import GivenJob, JobLimits, JobPlace
-
-T = TypeVar("T")
 
 WORKSPACE, SCRATCH = "work", "scratch"
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -152,29 +149,6 @@ class FileSpool:
     def close(self) -> None:
         """Let them go; safe to call twice."""
         self._file.close()
-
-
-async def in_thread(work: Callable[[Event], T]) -> T:
-    """Do something to the disk in a thread.
-
-    A cancellation comes out only when the thread has ended, so that what comes next does not meet it.
-
-    Args:
-        work: Called with what is set when it should give up.
-    """
-    stop = Event()
-    running = asyncio.ensure_future(asyncio.to_thread(work, stop))
-    cancelled: asyncio.CancelledError | None = None
-    while not running.done():
-        try:
-            await asyncio.wait([running])
-        except asyncio.CancelledError as error:
-            cancelled = error
-            stop.set()
-    if cancelled is not None:
-        running.exception()  # nobody hears it any more
-        raise cancelled
-    return running.result()
 
 
 def _failure(message: str) -> TaskFailed:

@@ -32,7 +32,6 @@ from runwright.web.refusals import JSON, ClientGone, json_answer
 T = TypeVar("T")
 
 BASE = "/.executors"
-JOB_ROUTES = BASE + "/queue/{queue}"
 
 
 async def ping(call: Call) -> Response:

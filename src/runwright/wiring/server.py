@@ -12,6 +12,7 @@ from runwright.adapters.project import state_location
 from runwright.core.errors import Problem, RunwrightError, UsageError
 from runwright.core.tokens import TOKEN_PREFIX
 from runwright.ports.jobs import JobStore
+from runwright.wiring.job_stores import open_job_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,26 +49,12 @@ class Serving(Struct, frozen=True, kw_only=True):
     max_body: int | None = None
 
 
-def open_jobs(store: str | None = None) -> JobStore:
-    """Open the job queue of a project; the caller closes it.
-
-    Args:
-        store: URL or path; None for what the environment says, or the project's own.
-
-    Raises:
-        StoreError: If it can't be opened.
-    """
-    from runwright.wiring.job_stores import open_job_store
-
-    return open_job_store(store)
-
-
 @asynccontextmanager
 async def opened_jobs(store: str | None = None, *, only_reads: bool = False) -> AsyncIterator[JobStore]:
     """Open the job queue of a project for as long as the block runs.
 
     Args:
-        store: As for `open_jobs`.
+        store: As for `open_job_store`.
         only_reads: Nothing is made for it: in the place of a store that is not there, an empty one is opened.
     """
     with ExitStack() as held:
@@ -76,7 +63,7 @@ async def opened_jobs(store: str | None = None, *, only_reads: bool = False) -> 
             from tempfile import TemporaryDirectory
 
             store = f"{held.enter_context(TemporaryDirectory(prefix='runwright-'))}/none.db"
-        jobs = open_jobs(store)
+        jobs = open_job_store(store)
         try:
             yield jobs
         finally:
@@ -150,7 +137,7 @@ async def serve_queue(how: Serving, on_ready: Callable[[str], None]) -> None:
     options = ServeOptions(
         host=how.host, port=how.port, tls_cert=how.tls_cert, tls_key=how.tls_key, limits=limits
     )
-    store = open_jobs(how.store)
+    store = open_job_store(how.store)
     try:
         key = how.key_file or key_file(how.store)
         queue = make_queue(store, key, lease_seconds=how.lease_seconds, keep_days=how.keep_days)

@@ -25,7 +25,7 @@ from runwright.adapters.microvm.machine import BOOT_SECONDS, Machine
 from runwright.adapters.microvm.protocol import RUN, TOOLS, Setting, launcher
 from runwright.adapters.microvm.qemu import KVM, NOBODY, Hardware, name_of, place_of, to_argv
 from runwright.adapters.microvm.ticks import counter_khz
-from runwright.adapters.microvm.waiting import in_thread
+from runwright.adapters.waiting import in_thread
 from runwright.core.check_fields import DENIED
 from runwright.core.errors import Failure, TaskFailed
 from runwright.core.rooms import HOME, SHELL, WORKSPACE, out_of_memory, shown_command, step_environment
@@ -85,7 +85,7 @@ class MicrovmRuntime:
 
     async def sweep(self, is_alive: Callable[[str], bool]) -> list[str]:
         """End machines whose worker has died; there are none unless who ends processes was killed as well."""
-        return await in_thread(lambda: _end_machines(self._folder.parent, is_alive))
+        return await in_thread(lambda _: _end_machines(self._folder.parent, is_alive))
 
     async def faults(self) -> list[str]:
         """Start a machine and tell what went wrong."""
@@ -108,7 +108,7 @@ class MicrovmRuntime:
         async with self._lock:
             if self._made is None:
                 try:
-                    parts = await in_thread(lambda: prepare_parts(self._options, self._folder))
+                    parts = await in_thread(lambda _: prepare_parts(self._options, self._folder))
                 except (OSError, ValueError) as error:
                     raise failed("E_MACHINE", f"no virtual machine can be made: {error}") from None
                 self._made = (parts, await self._accelerator(parts))
@@ -291,7 +291,7 @@ class MicrovmRoom:
 
     async def _guarded(self, code: str, work: Callable[[], None]) -> None:
         try:
-            await in_thread(work)
+            await in_thread(lambda _: work())
         except ImageFault as fault:
             raise failed(code, f"the disk of the machine can't be read: {fault}") from None
         except OSError as error:

@@ -14,7 +14,7 @@ from runwright.adapters.plugin.folder import PluginFolder
 from runwright.adapters.plugin.limits import MESSAGE_BYTES, SOCKET, VERSIONS, PluginOptions, failed
 from runwright.adapters.plugin.messages import Lie, stream_name, tail, to_failure
 from runwright.adapters.plugin.schema import ArgsSchema
-from runwright.adapters.plugin.waiting import retrieved, to_the_end
+from runwright.adapters.waiting import retrieved, to_the_end
 from runwright.core.errors import TaskFailed
 from runwright.core.task import Result, SessionId, Task
 from runwright.ports.executor import Session, Stream

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from runwright.adapters.plugin.limits import PluginOptions, require_grpc
-from runwright.adapters.plugin.waiting import retrieved, to_the_end
+from runwright.adapters.waiting import retrieved, to_the_end
 from runwright.core.errors import Failure, TaskFailed, UnopenedSession, UsageError
 from runwright.core.task import Result, SessionId, Task
 from runwright.ports.executor import Session, Stream
